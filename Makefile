@@ -1,0 +1,57 @@
+# Everything here sets itself up: a fresh machine needs python3.11, gcc, make and git.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+EXPERIMENT ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := true
+STAGES := simulate detect train evaluate export
+
+.PHONY: help setup train test check ui benchmark predict clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.done data/weights/.done ## Virtual environment with pinned, hash-checked packages, and the pose networks
+
+$(VENV)/.done: requirements.txt requirements-uv.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	$(VENV)/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements.txt requirements-uv.txt
+	touch $@
+
+data/weights/.done: requirements-pose.txt $(VENV)/.done
+	mkdir -p data/weights
+	rm -rf .cache/mediapipe
+	$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes --no-deps --target .cache/mediapipe -r requirements-pose.txt
+	cp .cache/mediapipe/mediapipe/modules/pose_detection/pose_detection.tflite data/weights/
+	cp .cache/mediapipe/mediapipe/modules/pose_landmark/pose_landmark_full.tflite data/weights/
+	rm -rf .cache/mediapipe
+	touch $@
+
+train: setup ## Run the whole road through DVC; EXPERIMENT=smoke runs a small copy of it in data/smoke
+ifeq ($(EXPERIMENT),)
+	$(VENV)/bin/dvc repro
+else
+	for stage in $(STAGES); do $(PY) -m src.$$stage experiment=$(EXPERIMENT); done
+endif
+
+test: setup ## Run the tests
+	$(PY) -m pytest
+
+check: setup ## Lint, format and type checks
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+benchmark: setup ## Time decode, pose, reps and core on this machine
+	$(PY) -m src.benchmark
+
+ui: setup ## Open the MLflow pages of all training runs
+	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+clean: ## Remove the environment and everything that can be made again
+	rm -rf $(VENV) .cache data/weights data/poses data/clips/simulated data/smoke .mypy_cache .ruff_cache .pytest_cache

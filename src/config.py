@@ -1,0 +1,199 @@
+"""Settings: Hydra composes ``conf/config.yaml``, one dataclass per section checks it, a mistake becomes one line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+import torch
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message names the key and the value."""
+
+
+@dataclass
+class Simulate:
+    """Settings of ``src.simulate``; units and meaning stand beside each key in ``conf/config.yaml``."""
+
+    clips_dir: Path
+    tracks_dir: Path
+    subjects: int
+    tracks_per_subject: int
+    rendered_subjects: int
+    clips_per_subject: int
+    reps_min: int
+    reps_max: int
+    height_px: int
+    fps_hz: float
+    crf: int
+    workers: int
+    seed: int
+
+
+@dataclass
+class Detect:
+    """Settings of ``src.detect``."""
+
+    clips_dir: Path
+    poses_dir: Path
+    detector: str
+    weights: Path
+    device: str
+    precision: str
+    fps_hz: float
+    max_side_px: int
+    batch: int
+
+
+@dataclass
+class Train:
+    """Settings of ``src.train``."""
+
+    poses_dir: Path
+    models_dir: Path
+    test_folders: list[str]
+    validation_share: float
+    test_share: float
+    frames: int
+    channels: int
+    blocks: int
+    dropout: float
+    epochs: int
+    patience: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    device: str
+    tracking_uri: str
+    experiment_name: str
+    run_name: str
+    resume: bool
+    seed: int
+
+
+@dataclass
+class Evaluate:
+    """Settings of ``src.evaluate``."""
+
+    poses_dir: Path
+    models_dir: Path
+    reports_dir: Path
+    readme: str
+    bootstrap: int
+    seed: int
+
+
+@dataclass
+class Export:
+    """Settings of ``src.export``."""
+
+    models_dir: Path
+    report: Path
+    core: Path
+    tolerance: float
+
+
+SECTIONS: dict[str, type] = {
+    "simulate": Simulate,
+    "detect": Detect,
+    "train": Train,
+    "evaluate": Evaluate,
+    "export": Export,
+}
+T = TypeVar("T")
+
+
+def one_line(error: Exception) -> str:
+    """The first line of a message with its key, without the library's advice for programmers."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
+    text = " ".join(lines[:1]) or type(error).__name__
+    return f"{key}: {text}" if key and key not in text else text
+
+
+def section(cfg: DictConfig, kind: type[T]) -> T:
+    """One checked section of a composed configuration; ``ConfigError`` names a missing, unknown or mistyped key."""
+    name = kind.__name__.lower()
+    try:
+        node = OmegaConf.merge(OmegaConf.structured(kind), cfg[name])
+        checked: Any = OmegaConf.to_object(node)
+    except (OmegaConfBaseException, KeyError) as error:
+        raise ConfigError(f"conf section {name}: {one_line(error)}") from error
+    return checked  # type: ignore[no-any-return]
+
+
+def load(kind: type[T], *overrides: str) -> T:
+    """One section as a stage would see it with these command-line overrides, for tests and notebooks."""
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return section(hydra.compose("config", list(overrides)), kind)
+    except HydraException as error:
+        raise ConfigError(one_line(error)) from error
+
+
+def run_stage(kind: type[T], work: Callable[[T], int | None]) -> None:
+    """``main`` of every stage: compose, check, work; any expected failure is one line on stderr and exit status 2 or 1."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    def main(cfg: DictConfig) -> None:
+        sys.exit(guarded(lambda: work(section(cfg, kind)) or 0))
+
+    sys.exit(guarded(main))
+
+
+def guarded(call: Callable[[], int]) -> int:
+    """What ``call`` returns, or, when it fails in an expected way, one line on stderr and 2 (settings) or 1 (the work).
+
+    ``LOCKOUT_DEBUG=1`` shows the traceback instead.
+    """
+    try:
+        return call()
+    except (HydraException, ConfigError) as error:
+        return fail(error, 2)
+    except (OSError, ValueError, RuntimeError) as error:
+        if os.environ.get("LOCKOUT_DEBUG"):
+            raise
+        return fail(error, 1)
+
+
+def fail(error: Exception, status: int) -> int:
+    """Say what went wrong in one line on stderr and hand the exit status back."""
+    print(f"error: {one_line(error)}", file=sys.stderr)
+    return status
+
+
+def choose_device(name: str) -> torch.device:
+    """The device behind auto, cpu or cuda; asking for CUDA where there is none is an error, never a silent CPU."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is none of auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda: PyTorch sees no CUDA GPU here; use device=cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls the device: the GPU's product name, or the CPU's thread count."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def git_revision() -> str:
+    """Short revision of the working tree, with ``+`` when it has changes; ``unknown`` outside a checkout."""
+    try:
+        command = ["git", "describe", "--always", "--dirty=+", "--abbrev=10"]
+        done = subprocess.run(command, cwd=CONF.parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

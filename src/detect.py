@@ -1,0 +1,148 @@
+"""Clips -> keypoint tracks: ``python -m src.detect``.
+
+Every folder below ``clips_dir`` that holds a ``labels.csv`` becomes a folder of ``poses_dir`` with one track per clip
+and the same ``labels.csv``. A clip whose content and settings have not changed is skipped; a bad clip is named at the
+end and stops nothing.
+"""
+
+import csv
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from src.config import ConfigError, Detect, choose_device, device_name, run_stage
+from src.motion.keypoints import Track, TrackError
+from src.video import blazepose, clips, keypointrcnn, lifter
+from src.video.tflite import WeightsError
+
+Detector = Callable[[lifter.Frames, float, tuple[int, int]], Track]
+"""(frames as ``clips.read`` gives them, their rate in Hz, (width, height) px) -> the lifter's track."""
+
+VERSION = 1
+"""Raise it when the same clip and settings would give another track: everything is detected again."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip and where its track goes; ``problem`` says why it cannot be done at all."""
+
+    clip: Path
+    track: Path
+    problem: str = ""
+
+
+def make_detector(cfg: Detect) -> Detector:
+    """The configured detector on its device; ``ConfigError`` or ``WeightsError`` says what is wrong."""
+    device = choose_device(cfg.device)
+    if cfg.precision not in ("fp32", "fp16"):
+        raise ConfigError(f"detect.precision {cfg.precision!r} is none of fp32, fp16")
+    if cfg.precision == "fp16" and device.type != "cuda":
+        raise ConfigError("detect.precision fp16 needs a CUDA GPU; use detect.precision=fp32")
+    if cfg.detector == "blazepose":
+        pose = blazepose.BlazePose(Path(cfg.weights), str(device), "fp16" if cfg.precision == "fp16" else "fp32")
+        return partial(lifter.follow, pose, batch=cfg.batch)
+    if cfg.detector == "keypointrcnn":
+        return partial(keypointrcnn.follow, keypointrcnn.KeypointRCNN(Path(cfg.weights), str(device)), batch=cfg.batch)
+    raise ConfigError(f"detect.detector {cfg.detector!r} is none of blazepose, keypointrcnn")
+
+
+def track_clip(path: Path, detector: Detector, cfg: Detect) -> Track:
+    """Decode one clip and follow its lifter; ``ClipError`` when it cannot be read."""
+    clip = clips.probe(path)
+    frames = clips.read(path, fps_hz=cfg.fps_hz, max_side_px=cfg.max_side_px, batch=cfg.batch)
+    return detector(frames, clips.output_rate(clip, cfg.fps_hz), clips.scaled_size(clip, cfg.max_side_px))
+
+
+def jobs(cfg: Detect) -> list[Job]:
+    """Every clip that a ``labels.csv`` below ``clips_dir`` names, once; ``ConfigError`` when there is none."""
+    found: dict[Path, Job] = {}
+    for table in sorted(Path(cfg.clips_dir).rglob("labels.csv")):
+        folder = Path(cfg.poses_dir) / table.parent.relative_to(cfg.clips_dir)
+        for name in clip_names(table):
+            job = Job(table.parent / name, (folder / name).with_suffix(".npz"))
+            other = found.get(job.track)
+            if other and other.clip != job.clip:
+                problem = f"{job.clip}: {other.clip.name} has the same stem; rename one"
+                job = Job(job.clip, folder / f"{name}.npz", problem)
+            found[job.track] = job
+    if not found:
+        raise ConfigError(f"{cfg.clips_dir}: no labels.csv with clips below it; run python -m src.simulate")
+    return list(found.values())
+
+
+def clip_names(table: Path) -> list[str]:
+    """The different clips of a ``labels.csv``, in its order."""
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if "clip" not in (rows.fieldnames or []):
+            raise ConfigError(f"{table}: no column clip")
+        return list(dict.fromkeys(row["clip"].strip() for row in rows if (row["clip"] or "").strip()))
+
+
+def key(path: Path, cfg: Detect) -> str:
+    """What a track depends on: the clip's content, the settings that change pixels or networks, and ``VERSION``."""
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    weights = Path(cfg.weights)  # a folder holds BlazePose's files, which their hash fixes
+    network = weights.stat().st_size if weights.is_file() else 0
+    settings = (VERSION, cfg.detector, network, cfg.precision, cfg.fps_hz, cfg.max_side_px)
+    return f"{content} {' '.join(str(value) for value in settings)}\n"
+
+
+def detect_one(job: Job, detector: Detector, cfg: Detect) -> bool:
+    """Make one track unless it is already there; True when it was made."""
+    if job.problem:
+        raise TrackError(job.problem)
+    if not job.clip.is_file():
+        raise TrackError(f"{job.clip}: labels.csv names it, but there is no such file")
+    stamp, wanted = job.track.with_suffix(".key"), key(job.clip, cfg)
+    if job.track.is_file() and stamp.is_file() and stamp.read_text() == wanted:
+        return False
+    stamp.unlink(missing_ok=True)
+    track_clip(job.clip, detector, cfg).save(job.track)
+    stamp.write_text(wanted)
+    return True
+
+
+def copy_labels(cfg: Detect) -> None:
+    """Each folder's ``labels.csv`` beside its tracks, in one step."""
+    for table in sorted(Path(cfg.clips_dir).rglob("labels.csv")):
+        folder = Path(cfg.poses_dir) / table.parent.relative_to(cfg.clips_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(table, folder / "labels.part")
+        os.replace(folder / "labels.part", folder / "labels.csv")
+
+
+def work(cfg: Detect) -> int:
+    """Detect every clip; 0, or 3 when some failed (they are listed, the others are done)."""
+    todo, detector, console = jobs(cfg), make_detector(cfg), Console(stderr=True, highlight=False)
+    device = device_name(choose_device(cfg.device))
+    console.print(f"detect: {cfg.detector} {cfg.precision} on {device}, {len(todo)} clips")
+    made, failures = 0, []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("clips", total=len(todo))
+        for job in todo:
+            progress.update(task, description=job.clip.name[-40:])
+            try:
+                made += detect_one(job, detector, cfg)
+            except (clips.ClipError, TrackError, WeightsError, OSError, RuntimeError) as error:
+                failures.append(" ".join(str(error).split()))
+            progress.advance(task)
+    copy_labels(cfg)
+    console.print(f"detect: {made} made, {len(todo) - made - len(failures)} unchanged, {len(failures)} failed")
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 3 if failures else 0
+
+
+if __name__ == "__main__":
+    run_stage(Detect, work)

@@ -1,0 +1,186 @@
+"""Judge the checkpoint on people it never saw: JSON, figures and the one results table, which the README quotes."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markdown import Markdown
+
+from src.config import Evaluate, git_revision, run_stage
+from src.motion.dataset import Count, LabelError, Sample, collate, data_hash, load_samples
+from src.motion.faults import FAULT_KEYS, FAULTS
+from src.motion.keypoints import Track
+from src.motion.measure import Measures, measure_all, rule_scores
+from src.motion.metrics import average_precision, expected_calibration_error, f1, interval, precision, recall, reliability
+from src.motion.model import Core, load_model
+from src.motion.reps import find_reps
+
+matplotlib.use("Agg")
+Array = NDArray[np.float64]
+BEGIN, END = "<!-- results: written by python -m src.evaluate -->", "<!-- end of results -->"
+ORIGIN = {"simulated": "simulated keypoints", "detected/simulated": "rendered video through the detector"}
+"""How the table names the folders that this project fills itself; every other folder is somebody's own footage."""
+
+
+def probabilities_of(core: Core, samples: Sequence[Sample], batch: int = 64) -> Array:
+    """Calibrated probabilities (N, L) of many reps."""
+    rows = []
+    with torch.no_grad():
+        for start in range(0, len(samples), batch):
+            b = collate([(s.keypoints, s.fps_hz, s.faults) for s in samples[start : start + batch]])
+            rows.append(core(b.keypoints, b.fps_hz, b.frames).probabilities.double().numpy())
+    return np.concatenate(rows)
+
+
+def measures_of(samples: Sequence[Sample], poses_dir: Path) -> list[Measures]:
+    """Measures of each sample's rep, every clip measured once."""
+    by_clip: dict[tuple[str, str], dict[float, Measures]] = {}
+    for folder, clip in {(s.folder, s.clip) for s in samples}:
+        track = Track.load(poses_dir / folder / f"{Path(clip).stem}.npz")
+        reps = find_reps(track)
+        by_clip[folder, clip] = {rep.start_s: m for rep, m in zip(reps, measure_all(track, reps), strict=True)}
+    return [by_clip[s.folder, s.clip][s.rep.start_s] for s in samples]
+
+
+def with_interval(metric: Any, people: Sequence[str], cfg: Evaluate) -> dict[str, float]:
+    """A metric of all rows with its 95 % interval over people."""
+    value = metric(np.arange(len(people)))
+    low, high = interval(metric, people, cfg.bootstrap, np.random.default_rng(cfg.seed))
+    return {"value": value, "low": low, "high": high}
+
+
+def judge_fault(labels: Array, p: Array, rule: Array, threshold: float, people: Sequence[str], cfg: Evaluate) -> dict[str, Any]:
+    """Every number of one fault on one set of reps, the rule baseline beside it."""
+    decided, ruled = (p >= threshold).astype(float), (rule >= 0.5).astype(float)
+    known = np.isfinite(labels)
+    return {
+        "reps": int(known.sum()),
+        "positives": int(np.nansum(labels)),
+        "people": len({person for person, k in zip(people, known, strict=True) if k}),
+        "threshold": threshold,
+        "average_precision": with_interval(lambda rows: average_precision(labels[rows], p[rows]), people, cfg),
+        "f1": with_interval(lambda rows: f1(labels[rows], decided[rows]), people, cfg),
+        "precision": precision(labels, decided),
+        "recall": recall(labels, decided),
+        "ece": expected_calibration_error(labels, p),
+        "rule_average_precision": average_precision(labels, rule),
+        "rule_f1": f1(labels, ruled),
+        "prevalence": float(np.nanmean(labels)) if known.any() else float("nan"),
+    }
+
+
+def judge_folder(core: Core, samples: list[Sample], thresholds: dict[str, float], cfg: Evaluate) -> tuple[dict[str, Any], Array, Array]:
+    """All faults on one folder's test reps; also its labels and probabilities for the figures."""
+    labels = np.stack([s.faults for s in samples]).astype(np.float64)  # (N, L)
+    p = probabilities_of(core, samples)
+    rules = rule_scores(FAULTS, measures_of(samples, cfg.poses_dir))
+    people = [s.subject for s in samples]
+    faults = {
+        key: judge_fault(labels[:, i], p[:, i], rules[:, i], thresholds[key], people, cfg) for i, key in enumerate(FAULT_KEYS)
+    }
+    macro = [faults[key]["average_precision"]["value"] for key in FAULT_KEYS]
+    return {"faults": faults, "macro_average_precision": float(np.nanmean(macro)), "people": len(set(people))}, labels, p
+
+
+def judge_reps(counts: Sequence[Count]) -> dict[str, Any]:
+    """How well reps are counted: clips with the exact number, share of labelled reps found, reps found too many."""
+    return {
+        "clips": len(counts),
+        "exact_share": float(np.mean([c.labelled == c.found for c in counts])),
+        "found_share": sum(c.matched for c in counts) / max(1, sum(c.labelled for c in counts)),
+        "extra": sum(max(0, c.found - c.labelled) for c in counts),
+    }
+
+
+def cell(number: dict[str, float]) -> str:
+    """``0.91 (0.88-0.94)``, or a dash where nothing could be measured."""
+    return f"{number['value']:.2f} ({number['low']:.2f}-{number['high']:.2f})" if np.isfinite(number["value"]) else "–"
+
+
+def table(report: dict[str, Any]) -> str:
+    """The results as one markdown table per origin of the data, never mixed."""
+    lines = []
+    for folder, part in report["folders"].items():
+        origin = ORIGIN.get(folder, f"own footage: {folder}")
+        reps = part["reps"]
+        lines += [
+            f"**{origin}** — {part['people']} people unseen in training; reps counted exactly in "
+            f"{100 * reps['exact_share']:.0f} % of {reps['clips']} clips.",
+            "",
+            "| fault | reps (with fault) | average precision (95 % by person) | F1 | ECE | angle rules: AP | angle rules: F1 |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for key, fault in part["faults"].items():
+            dash = {name: f"{fault[name]:.2f}" if np.isfinite(fault[name]) else "–" for name in ("ece", "rule_average_precision", "rule_f1")}
+            lines.append(
+                f"| `{key}` | {fault['reps']} ({fault['positives']}) | {cell(fault['average_precision'])} | {cell(fault['f1'])} "
+                f"| {dash['ece']} | {dash['rule_average_precision']} | {dash['rule_f1']} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def write_readme(path: Path, text: str) -> None:
+    """Replace what stands between the two markers; a README without them is a ``LabelError``-like plain error."""
+    page = path.read_text()
+    if BEGIN not in page or END not in page:
+        raise LabelError(f"{path}: no results markers; put {BEGIN} and {END} where the table belongs")
+    path.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{text}{END}", page, flags=re.DOTALL))
+
+
+def reliability_figure(labels: Array, p: Array, title: str) -> plt.Figure:
+    """Share of positives against mean probability, one line per fault."""
+    figure, axis = plt.subplots(figsize=(5, 5), layout="constrained")
+    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    for i, fault in enumerate(FAULTS):
+        mean, share, count = reliability(labels[:, i], p[:, i])
+        axis.plot(mean[count > 0], share[count > 0], marker="o", markersize=4, label=fault.key)
+    axis.set(xlabel="mean probability", ylabel="share of reps with the fault", title=title)
+    axis.legend()
+    return figure
+
+
+def work(cfg: Evaluate) -> None:
+    """Write ``evaluate.json``, one reliability figure per folder, the table; print the table."""
+    core, facts = load_model(cfg.models_dir / "model.pt")
+    samples, counts = load_samples(cfg.poses_dir)
+    people = set(facts["people"]["test"])
+    if shared := people & {*facts["people"]["train"], *facts["people"]["validation"]}:
+        raise LabelError(f"{cfg.models_dir / 'model.pt'}: {', '.join(sorted(shared))} in test and training; train again")
+    report: dict[str, Any] = {"revision": git_revision(), "data": data_hash(cfg.poses_dir), "model_data": facts["data"], "folders": {}}
+    cfg.reports_dir.mkdir(parents=True, exist_ok=True)
+    for folder in sorted({s.folder for s in samples}):
+        chosen = [s for s in samples if s.folder == folder and s.subject in people]
+        if not chosen:
+            continue
+        part, labels, p = judge_folder(core, chosen, facts["thresholds"], cfg)
+        clips = {s.clip for s in samples if s.subject in people}
+        part["reps"] = judge_reps([c for c in counts if c.folder == folder and c.clip in clips])
+        report["folders"][folder] = part
+        figure = reliability_figure(labels, p, ORIGIN.get(folder, folder))
+        figure.savefig(cfg.reports_dir / f"reliability_{folder.replace('/', '_')}.png", dpi=110)
+        plt.close(figure)
+    report["summary"] = {folder: part["macro_average_precision"] for folder, part in report["folders"].items()}
+    text = table(report)
+    (cfg.reports_dir / "evaluate.json").write_text(json.dumps(report, indent=2) + "\n")
+    (cfg.reports_dir / "results.md").write_text(text)
+    if cfg.readme:
+        write_readme(Path(cfg.readme), text)
+    Console().print(Markdown(text))
+
+
+def main() -> None:
+    """``python -m src.evaluate [key=value ...]``."""
+    run_stage(Evaluate, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""Labelled reps: read labels.csv, find the reps in each track, join both, split by person, batch.
+
+The reps come from ``find_reps`` and not from the labels' times, so the model learns on the very cuts that prediction makes.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from src.motion.faults import FAULT_KEYS, FAULTS
+from src.motion.keypoints import Floats, Track
+from src.motion.reps import Rep, find_reps
+
+COLUMNS = ("clip", "subject", "start_s", "end_s", *FAULT_KEYS, "view", "side", "variant", "rater", "source")
+VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")
+MARGIN_S = 0.25
+"""Kept before and after a rep, so that its start and end are seen and small errors of its cut do not matter."""
+
+
+class LabelError(ValueError):
+    """A labels.csv that cannot be used; the message names file, line, column and value."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One row of labels.csv. ``start_s`` and ``end_s`` are None when the row speaks of the whole clip.
+
+    faults: one number per label: 1 present, 0 absent, NaN uncertain (masked from loss and metrics).
+    """
+
+    clip: str
+    subject: str
+    start_s: float | None
+    end_s: float | None
+    faults: tuple[float, ...]
+    view: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One found rep with its label: keypoints (T, K, 3) of the cut, fps_hz, faults (L,) with NaN where masked."""
+
+    keypoints: Floats
+    fps_hz: float
+    faults: Floats
+    subject: str
+    clip: str
+    view: str
+    folder: str
+    rep: Rep
+
+
+class Batch(NamedTuple):
+    """keypoints (N, T, K, 3) padded with NaN, fps_hz (N), frames (N), faults (N, L)."""
+
+    keypoints: Tensor
+    fps_hz: Tensor
+    frames: Tensor
+    faults: Tensor
+
+
+@dataclass(frozen=True)
+class Count:
+    """Reps of one clip: labelled, found, and found where a label lies."""
+
+    clip: str
+    folder: str
+    view: str
+    labelled: int
+    found: int
+    matched: int
+
+
+def number(text: str, where: str, column: str) -> float | None:
+    """A float or None for an empty cell."""
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        raise LabelError(f"{where}, column {column}: {text!r} is not a number") from None
+
+
+def fault_value(text: str, where: str, column: str) -> float:
+    """1, 0 or NaN (empty = uncertain)."""
+    if text.strip() not in ("", "0", "1"):
+        raise LabelError(f"{where}, column {column}: {text!r}; a fault is 0, 1 or empty (uncertain)")
+    return float(text) if text.strip() else float("nan")
+
+
+def read_labels(path: Path) -> list[Label]:
+    """All rows of a labels.csv, validated; ``LabelError`` names the first bad cell."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if missing := [column for column in COLUMNS if column not in (reader.fieldnames or [])]:
+                raise LabelError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
+            labels = [read_label(row, f"{path} line {reader.line_num}") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LabelError(f"{path}: cannot be read ({error})") from error
+    refuse_overlaps(labels, path)
+    return labels
+
+
+def read_label(row: dict[str, str], where: str) -> Label:
+    """One row, checked."""
+    if None in row or any(value is None for value in row.values()):
+        raise LabelError(f"{where}: has another number of cells than the header")
+    for column in ("clip", "subject"):
+        if not row[column].strip():
+            raise LabelError(f"{where}, column {column}: empty")
+    start_s, end_s = (number(row[column], where, column) for column in ("start_s", "end_s"))
+    if (start_s is None) != (end_s is None) or (start_s is not None and end_s is not None and not 0 <= start_s < end_s):
+        raise LabelError(f"{where}: start_s {row['start_s']!r} and end_s {row['end_s']!r} are no interval")
+    if row["view"] not in VIEWS:
+        raise LabelError(f"{where}, column view: {row['view']!r} is none of {', '.join(filter(None, VIEWS))}")
+    faults = tuple(fault_value(row[key], where, key) for key in FAULT_KEYS)
+    return Label(row["clip"], row["subject"], start_s, end_s, faults, row["view"])
+
+
+def refuse_overlaps(labels: Iterable[Label], path: Path) -> None:
+    """Two rows must not claim the same second of a clip."""
+    last: dict[str, float] = {}
+    for label in sorted(labels, key=lambda label: (label.clip, label.start_s or 0.0)):
+        start, end = (0.0, float("inf")) if label.start_s is None else (label.start_s, label.end_s or 0.0)
+        if start < last.get(label.clip, 0.0) - 1e-6:
+            raise LabelError(f"{path}: rows of {label.clip} overlap at {start:.2f} s")
+        last[label.clip] = end
+
+
+def cut(track: Track, rep: Rep, margin_s: float = MARGIN_S) -> Floats:
+    """Keypoints (T, K, 3) of one rep with its margins."""
+    first = max(0, int(round((rep.start_s - margin_s) * track.fps_hz)))
+    last = min(len(track.keypoints), int(round((rep.end_s + margin_s) * track.fps_hz)) + 1)
+    return track.keypoints[first:last]
+
+
+def matching(label: Label, reps: Sequence[Rep]) -> list[Rep]:
+    """Reps a label speaks of: all for a clip label, else the one sharing most time, if more than half of either."""
+    if label.start_s is None or label.end_s is None:
+        return list(reps)
+    start, end = label.start_s, label.end_s
+    shared = [min(rep.end_s, end) - max(rep.start_s, start) for rep in reps]
+    if not shared or max(shared) <= 0.5 * min(end - start, reps[int(np.argmax(shared))].end_s - reps[int(np.argmax(shared))].start_s):
+        return []
+    return [reps[int(np.argmax(shared))]]
+
+
+def visible(faults: tuple[float, ...], view: str) -> Floats:
+    """Labels (L,) with NaN for faults that cannot be judged from this view; an unknown view masks nothing."""
+    return np.array(
+        [v if not view or view in fault.views else np.nan for v, fault in zip(faults, FAULTS, strict=True)], np.float32
+    )
+
+
+def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list[Sample], Count]:
+    """The labelled reps of one clip that were found, and how many were labelled and found."""
+    reps = find_reps(track)
+    pairs = [(label, rep) for label in labels for rep in matching(label, reps)]
+    samples = [
+        Sample(cut(track, rep), track.fps_hz, visible(label.faults, label.view), label.subject, label.clip, label.view, folder, rep)
+        for label, rep in pairs
+    ]
+    timed = sum(label.start_s is not None for label in labels)
+    first = labels[0]
+    return samples, Count(first.clip, folder, first.view, timed or len(reps), len(reps), len({rep.start_s for _, rep in pairs}))
+
+
+def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
+    """Every labelled rep below ``poses_dir``: each folder with a labels.csv and one ``<clip stem>.npz`` per clip.
+
+    A clip whose track is missing is skipped with a count of 0 found; no labels at all, or none found, is a ``LabelError``.
+    """
+    samples: list[Sample] = []
+    counts: list[Count] = []
+    for labels_csv in sorted(poses_dir.rglob("labels.csv")):
+        folder = labels_csv.parent.relative_to(poses_dir).as_posix()
+        by_clip: dict[str, list[Label]] = {}
+        for label in read_labels(labels_csv):
+            by_clip.setdefault(label.clip, []).append(label)
+        for clip, labels in by_clip.items():
+            path = labels_csv.parent / f"{Path(clip).stem}.npz"
+            if not path.exists():
+                counts.append(Count(clip, folder, labels[0].view, len(labels), 0, 0))
+                continue
+            found, count = samples_of(Track.load(path), labels, folder)
+            samples += found
+            counts.append(count)
+    if not samples:
+        raise LabelError(f"{poses_dir}: no labelled rep with a track; run python -m src.simulate or src.detect first")
+    return samples, counts
+
+
+def split_people(
+    samples: Sequence[Sample], validation_share: float, test_share: float, test_folders: Sequence[str], seed: int
+) -> dict[str, list[Sample]]:
+    """Train, validation and test samples with no person in two of them.
+
+    Everybody in ``test_folders`` is a test person; the others are ordered by a hash of seed and name and cut by share.
+    """
+    reserved = {s.subject for s in samples if s.folder in test_folders}
+    others = {s.subject for s in samples} - reserved
+    order = sorted(others, key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).hexdigest())
+    if len(order) < 3:
+        raise LabelError(f"{len(order)} people outside {', '.join(test_folders)}; train, validation and test need 3")
+    test = max(1, round(test_share * len(order)))
+    validation = max(1, round(validation_share * len(order)))
+    part = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + validation], "validation")
+    part |= dict.fromkeys(reserved, "test")
+    parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
+    for sample in samples:
+        parts[part.get(sample.subject, "train")].append(sample)
+    return parts
+
+
+def collate(samples: Sequence[tuple[Floats, float, Floats]]) -> Batch:
+    """Pad (keypoints, fps_hz, faults) to the longest; padding is NaN."""
+    longest = max(len(keypoints) for keypoints, _, _ in samples)
+    padded = torch.full((len(samples), longest, *samples[0][0].shape[1:]), float("nan"))
+    for row, (keypoints, _, _) in zip(padded, samples, strict=True):
+        row[: len(keypoints)] = torch.from_numpy(np.ascontiguousarray(keypoints))
+    return Batch(
+        padded,
+        torch.tensor([fps for _, fps, _ in samples]),
+        torch.tensor([len(keypoints) for keypoints, _, _ in samples]),
+        torch.from_numpy(np.stack([faults for _, _, faults in samples])),
+    )
+
+
+class RepDataset(Dataset[tuple[Floats, float, Floats]]):
+    """Samples as (keypoints, fps_hz, faults); ``augment`` changes each on the way out, seeded per epoch and item."""
+
+    def __init__(self, samples: Sequence[Sample], augment: Callable[[Floats, float, np.random.Generator], tuple[Floats, float]] | None = None, seed: int = 0) -> None:
+        self.samples, self.augment, self.seed, self.epoch = samples, augment, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, i: int) -> tuple[Floats, float, Floats]:
+        sample = self.samples[i]
+        if self.augment is None:
+            return sample.keypoints, sample.fps_hz, sample.faults
+        keypoints, fps_hz = self.augment(sample.keypoints, sample.fps_hz, np.random.default_rng((self.seed, self.epoch, i)))
+        return keypoints, fps_hz, sample.faults
+
+
+def augmented(keypoints: Floats, fps_hz: float, rng: np.random.Generator) -> tuple[Floats, float]:
+    """What another camera or detector would have made of the same rep: cut, rate, roll, jitter and gaps; never the label."""
+    ends = (rng.uniform(0.0, 0.2, 2) * fps_hz).astype(int)
+    if len(keypoints) - ends.sum() > 8:
+        keypoints = keypoints[ends[0] : len(keypoints) - ends[1]]
+    if rng.random() < 0.3 and len(keypoints) >= 32:
+        keypoints, fps_hz = keypoints[::2], fps_hz / 2
+    keypoints = keypoints.copy()
+    xy = keypoints[..., :2]
+    size = float(np.nanmax(xy) - np.nanmin(xy))
+    roll = np.radians(rng.normal(0.0, 2.0))
+    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]], np.float32)
+    xy[:] = xy @ turn + rng.normal(0.0, 0.003 * size, xy.shape) + rng.normal(0.0, 0.004 * size, (1, *xy.shape[1:]))
+    gone: NDArray[np.bool_] = rng.random(keypoints.shape[1]) < 0.04
+    keypoints[:, gone] = (np.nan, np.nan, 0.0)
+    gaps = rng.random(keypoints.shape[:2]) < 0.03
+    keypoints[gaps] = (np.nan, np.nan, 0.0)
+    return keypoints, fps_hz
+
+
+def data_hash(poses_dir: Path) -> str:
+    """Hash of every label and track below ``poses_dir``: says on what a model was trained."""
+    digest = hashlib.sha256()
+    for path in sorted([*poses_dir.rglob("labels.csv"), *poses_dir.rglob("*.npz")]):
+        digest.update(path.relative_to(poses_dir).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,179 @@
+"""From raw keypoints to signed, scale-free, mirror-free features, all in torch so that the exported core carries them.
+
+A rep of any length and frame rate becomes ``frames`` samples. Left and right points are averaged, the person is turned to
+face right (feet right of shoulders), lengths are divided by the body scale (mean of trunk, thigh and shank). Head and arms
+are left out on purpose: they move independently of the faults and would only teach shortcuts.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from src.motion.keypoints import Skeleton, TrackError
+
+PARTS = ("shoulder", "hip", "knee", "ankle", "heel", "toe")
+OUTLINE = ("back_25", "back_50", "back_75", "front_25", "front_50", "front_75")
+ANGLES = ("hip_deg", "knee_deg", "shin_deg", "trunk_deg", "thigh_deg")
+"""hip: signed trunk-thigh angle, 180 straight, above 180 hips above the shoulder-knee line; knee: 180 straight leg; shin: from
+the vertical, + = leaning away from the hips; trunk, thigh: pitch above the floor, + = hips above shoulders, knees above hips."""
+
+FEATURE_NAMES = (
+    *(f"{angle} / 45" for angle in ("hip_deg - 180", "knee_deg - 90", "shin_deg", "trunk_deg", "thigh_deg", "lean_deg")),
+    "hip above shoulder-knee line", "hip above ankle",
+    *(f"{point} off the chord, trunk lengths x 5" for point in OUTLINE),
+    *(f"{name} against the rep's bottom" for name in ("hip_deg", "knee_deg", "hip height", *OUTLINE)),
+    *(f"{part} {axis} from the mean ankle" for part in PARTS for axis in "xy"),
+    *(f"{part} left-right distance" for part in PARTS),
+    *(f"{point} seen" for point in (*PARTS, *OUTLINE)),
+    "log seconds",
+)  # fmt: skip
+
+
+class Pose(NamedTuple):
+    """Midpoints of one person, turned to face right. Lengths in body scales, y up, angles in degrees (see ``ANGLES``).
+
+    parts (N, M, 6, 2), spread (N, M, 6) left-right distances, seen (N, M, 12) in [0, 1] for PARTS + OUTLINE,
+    angles (N, M, 5), offsets (N, M, 6) of OUTLINE from the shoulder-hip chord in chord lengths (+ = front; 0 where unseen),
+    height (N, M) of the hips over the shoulder-knee line.
+    """
+
+    parts: Tensor
+    spread: Tensor
+    seen: Tensor
+    angles: Tensor
+    offsets: Tensor
+    height: Tensor
+
+
+def sample_weights(fps_hz: Tensor, frames: Tensor, T: int, M: int) -> Tensor:  # noqa: N803
+    """Kernel (N, M, T) that resamples T rows of which ``frames`` are real to M samples over the same time.
+
+    A Gaussian half a sample wide averages what lies there (no aliasing at high frame rates); its faint tail reaches over gaps.
+    """
+    t = torch.arange(T, device=fps_hz.device, dtype=torch.float32)[None, None, :]  # (1, 1, T)
+    last = (frames.to(torch.float32) - 1.0).clamp(min=1.0)[:, None, None]  # (N, 1, 1)
+    m = torch.linspace(0.0, 1.0, M, device=fps_hz.device)[None, :, None] * last  # (N, M, 1) in frames
+    width = (0.5 * last / (M - 1)).clamp(min=0.35)
+    distance = (t - m) / width
+    kernel = torch.exp(-0.5 * distance * distance) + 1e-3 / (1.0 + distance * distance)
+    return kernel * (t <= last)
+
+
+def resample(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, M: int) -> tuple[Tensor, Tensor]:  # noqa: N803
+    """Points (N, M, K, 2) px and how far each was seen (N, M, K) in [0, 1]; an unseen point is 0 with weight 0."""
+    N, T, K, _ = keypoints.size()  # noqa: N806
+    kernel = sample_weights(fps_hz, frames, T, M)  # (N, M, T)
+    known = torch.isfinite(keypoints[..., 0]) & torch.isfinite(keypoints[..., 1]) & (keypoints[..., 2] > 0)
+    score = torch.where(known, keypoints[..., 2].clamp(0.0, 1.0) + 1e-3, torch.zeros_like(keypoints[..., 2]))  # (N, T, K)
+    xy = torch.where(known[..., None], keypoints[..., :2], torch.zeros_like(keypoints[..., :2]))
+    total = kernel @ score  # (N, M, K)
+    mean = (kernel @ (xy * score[..., None]).reshape(N, T, K * 2)).reshape(N, M, K, 2)
+    mean = mean / total[..., None].clamp(min=1e-9)
+    seen = (total / kernel.sum(dim=2, keepdim=True)).clamp(0.0, 1.0)
+    return mean, seen
+
+
+def signed_angle(a: Tensor, b: Tensor) -> Tensor:
+    """Angle (...) in [0, 360) degrees that turns direction ``b`` counter-clockwise into ``a``; both (..., 2), y up."""
+    cross = b[..., 0] * a[..., 1] - b[..., 1] * a[..., 0]
+    dot = (a * b).sum(dim=-1)
+    return torch.remainder(torch.rad2deg(torch.atan2(cross, dot + 1e-9)), 360.0)
+
+
+def plain_angle(a: Tensor, b: Tensor) -> Tensor:
+    """Angle (...) in [0, 180] degrees between two directions (..., 2)."""
+    cross = b[..., 0] * a[..., 1] - b[..., 1] * a[..., 0]
+    return torch.rad2deg(torch.atan2(cross.abs(), (a * b).sum(dim=-1) + 1e-9))
+
+
+def pitch(v: Tensor) -> Tensor:
+    """Angle (...) in (-180, 180] degrees of a direction ``v`` (..., 2) above the horizontal, rightwards."""
+    return torch.rad2deg(torch.atan2(v[..., 1], v[..., 0] + 1e-9))
+
+
+def lean(v: Tensor) -> Tensor:
+    """Angle (...) in degrees of an upward direction ``v`` (..., 2) from the vertical, + = leaning back to the left."""
+    return torch.rad2deg(torch.atan2(-v[..., 0], v[..., 1] + 1e-9))
+
+
+class Features(nn.Module):
+    """Keypoints (N, T, K, 3) -> features (N, F, M), with the intermediate ``Pose`` for measuring and for observability."""
+
+    def __init__(self, skeleton: Skeleton, frames: int = 64) -> None:
+        """Look the needed points up by name; a skeleton without shoulders, hips, knees and ankles is refused."""
+        super().__init__()
+        self.frames = frames
+        present = [part for part in PARTS if f"left_{part}" in skeleton.points]
+        if missing := set(PARTS[:4]) - set(present):
+            raise TrackError(f"skeleton {skeleton.name} lacks {', '.join(sorted(missing))}; angles need them")
+        stand_in = {part: part if part in present else "ankle" for part in PARTS}
+        self.left = [skeleton.index(f"left_{stand_in[part]}") for part in PARTS]
+        self.right = [skeleton.index(f"right_{stand_in[part]}") for part in PARTS]
+        self.outline = [skeleton.index(point) if point in skeleton.points else 0 for point in OUTLINE]
+        self.has_outline = all(point in skeleton.points for point in OUTLINE)
+
+    def pose(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> Pose:
+        """Midpoints, angles and outline of every sample."""
+        points, seen = resample(keypoints.float(), fps_hz.float(), frames, self.frames)  # (N, M, K, 2), (N, M, K)
+        wl, wr = seen[:, :, self.left, None] + 1e-6, seen[:, :, self.right, None] + 1e-6  # (N, M, 6, 1)
+        left, right = points[:, :, self.left], points[:, :, self.right]  # (N, M, 6, 2)
+        mid = (left * wl + right * wr) / (wl + wr)
+        outline = points[:, :, self.outline]  # (N, M, 6, 2)
+        outline_seen = seen[:, :, self.outline] * float(self.has_outline)
+
+        toward = (mid[:, :, 3, 0] - mid[:, :, 0, 0]).mean(dim=1)  # (N) feet minus shoulders
+        facing = torch.where(toward >= 0, torch.ones_like(toward), -torch.ones_like(toward))
+        flip = torch.stack([facing, -torch.ones_like(facing)], dim=1)[:, None, None, :]  # (N, 1, 1, 2)
+        lengths = torch.linalg.vector_norm(mid[:, :, 1:4] - mid[:, :, 0:3], dim=-1)  # (N, M, 3) trunk, thigh, shank
+        scale = lengths.mean(dim=2).mean(dim=1).clamp(min=1e-3)[:, None, None]  # (N, 1, 1)
+        origin = mid[:, :, 3].mean(dim=1)[:, None, None, :]
+        parts = (mid - origin) * flip / scale[..., None]
+        outline = (outline - origin) * flip / scale[..., None]
+        spread = torch.linalg.vector_norm(left - right, dim=-1) / scale
+
+        shoulder, hip, knee, ankle = parts[:, :, 0], parts[:, :, 1], parts[:, :, 2], parts[:, :, 3]  # (N, M, 2)
+        angles = torch.stack(
+            [
+                signed_angle(shoulder - hip, knee - hip),
+                plain_angle(hip - knee, ankle - knee),
+                lean(knee - ankle),
+                pitch(hip - shoulder),
+                pitch(knee - hip),
+            ],
+            dim=-1,
+        )
+        chord = hip - shoulder
+        length = torch.linalg.vector_norm(chord, dim=-1, keepdim=True).clamp(min=1e-3)  # (N, M, 1)
+        normal = torch.stack([-chord[..., 1], chord[..., 0]], dim=-1) / length  # (N, M, 2), front of someone face up
+        offsets = ((outline - shoulder[:, :, None]) * normal[:, :, None]).sum(dim=-1) / length  # (N, M, 6)
+        offsets = torch.where(outline_seen > 0.05, offsets.clamp(-1.0, 1.0), torch.zeros_like(offsets))
+        height = hip[..., 1] - 0.5 * (shoulder[..., 1] + knee[..., 1])
+        seen_mid = torch.maximum(seen[:, :, self.left], seen[:, :, self.right])
+        return Pose(parts, spread, torch.cat([seen_mid, outline_seen], dim=2), angles, offsets, height)
+
+    def forward(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> tuple[Tensor, Pose]:
+        """Features (N, F, M) in the order of ``FEATURE_NAMES``, about unit size, never NaN, and the ``Pose`` behind them."""
+        pose = self.pose(keypoints, fps_hz, frames)
+        N, M, _ = pose.angles.size()  # noqa: N806
+        hip, knee = (pose.angles[..., 0] - 180.0) / 45.0, (pose.angles[..., 1] - 90.0) / 45.0  # (N, M)
+        shin, trunk, thigh = pose.angles[..., 2] / 45.0, pose.angles[..., 3] / 45.0, pose.angles[..., 4] / 45.0
+        over = shin - trunk.clamp(min=0.0)  # lean beyond what a raised trunk explains
+        outline = pose.offsets * 5.0  # (N, M, 6)
+        bottom = torch.softmax(-12.0 * pose.height, dim=1)[..., None]  # (N, M, 1) weight of the rep's lowest part
+        moving = torch.cat([hip[..., None], knee[..., None], pose.height[..., None], outline], dim=2)  # (N, M, 9)
+        against_bottom = moving - (moving * bottom).sum(dim=1, keepdim=True)
+        seconds = torch.log(frames.to(torch.float32) / fps_hz.float())[:, None, None].expand(N, M, 1)
+        features = torch.cat(
+            [
+                torch.stack([hip, knee, shin, trunk, thigh, over, pose.height, pose.parts[:, :, 1, 1]], dim=2),
+                outline,
+                against_bottom,
+                pose.parts.reshape(N, M, 12),
+                pose.spread,
+                pose.seen,
+                seconds,
+            ],
+            dim=2,
+        )  # (N, M, F)
+        return features.clamp(-6.0, 6.0).transpose(1, 2), pose

@@ -1,0 +1,110 @@
+"""Numbers for multi-label verdicts, all with masked (NaN) labels: average precision, F1, calibration, intervals by person."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def average_precision(labels: Array, scores: Array) -> float:
+    """Area under the precision-recall steps, ties taken together; NaN without a positive or a negative."""
+    known = np.isfinite(labels)
+    y, s = labels[known], scores[known]
+    if not 0 < y.sum() < len(y):
+        return float("nan")
+    order = np.argsort(-s, kind="stable")
+    hits = np.cumsum(y[order])
+    last_of_tie = np.flatnonzero(np.append(np.diff(s[order]) != 0, True))
+    precision = hits[last_of_tie] / (last_of_tie + 1)
+    gained = np.diff(np.concatenate([[0.0], hits[last_of_tie]])) / y.sum()
+    return float((precision * gained).sum())
+
+
+def f1(labels: Array, decisions: Array) -> float:
+    """Harmonic mean of precision and recall of decisions in {0, 1}; NaN where no label is positive."""
+    known = np.isfinite(labels)
+    y, d = labels[known] > 0.5, decisions[known] > 0.5
+    return float(2 * (y & d).sum() / (y.sum() + d.sum())) if y.any() else float("nan")
+
+
+def precision(labels: Array, decisions: Array) -> float:
+    """Share of positive decisions that are right; NaN without one."""
+    chosen = np.isfinite(labels) & (decisions > 0.5)
+    return float(labels[chosen].mean()) if chosen.any() else float("nan")
+
+
+def recall(labels: Array, decisions: Array) -> float:
+    """Share of positives that were found; NaN without one."""
+    positive = np.isfinite(labels) & (labels > 0.5)
+    return float((decisions[positive] > 0.5).mean()) if positive.any() else float("nan")
+
+
+def reliability(labels: Array, probabilities: Array, bins: int = 10) -> tuple[Array, Array, Array]:
+    """Mean probability, share of positives and count in equal-width bins (empty bins NaN, NaN, 0)."""
+    known = np.isfinite(labels)
+    y, p = labels[known], probabilities[known]
+    which = np.minimum((p * bins).astype(int), bins - 1)
+    count = np.bincount(which, minlength=bins).astype(float)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(which, p, bins) / count, np.bincount(which, y, bins) / count, count
+
+
+def expected_calibration_error(labels: Array, probabilities: Array, bins: int = 10) -> float:
+    """Mean gap between probability and share of positives, weighted by how many fall into each bin."""
+    mean, share, count = reliability(labels, probabilities, bins)
+    return float(np.nansum(np.abs(mean - share) * count) / count.sum()) if count.sum() else float("nan")
+
+
+def best_threshold(labels: Array, probabilities: Array) -> float:
+    """The threshold with the highest F1, midway between two probabilities; 0.5 without a positive or a negative."""
+    known = np.isfinite(labels)
+    y, p = labels[known], probabilities[known]
+    if not 0 < y.sum() < len(y):
+        return 0.5
+    order = np.argsort(-p, kind="stable")
+    hits, chosen = np.cumsum(y[order]), np.arange(1, len(y) + 1)
+    scores = 2 * hits / (chosen + y.sum())
+    scores[:-1][np.diff(p[order]) == 0] = -1.0
+    best = int(np.argmax(scores))
+    below = p[order][best + 1] if best + 1 < len(y) else 0.0
+    return float((p[order][best] + below) / 2)
+
+
+def calibrate(labels: Array, logits: Array) -> tuple[float, float]:
+    """Platt's scale and bias for one fault, fitted by Newton's method with his smoothed targets (Platt 1999).
+
+    (1, 0) where validation has no positive or no negative: nothing can be learnt then.
+    """
+    known = np.isfinite(labels)
+    y, z = torch.from_numpy(labels[known]), torch.from_numpy(logits[known].astype(np.float64))
+    positives = float(y.sum())
+    if not 0 < positives < len(y):
+        return 1.0, 0.0
+    target = torch.where(y > 0.5, (positives + 1) / (positives + 2), 1 / (len(y) - positives + 2))
+    x = torch.stack([z, torch.ones_like(z)], dim=1)
+    w = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    for _ in range(50):
+        p = torch.sigmoid(x @ w)
+        gradient = x.T @ (p - target) + 1e-3 * (w - torch.tensor([1.0, 0.0], dtype=torch.float64))
+        hessian = x.T @ (x * (p * (1 - p))[:, None]) + 1e-3 * torch.eye(2, dtype=torch.float64)
+        step = torch.linalg.solve(hessian, gradient)
+        w = w - step / max(1.0, float(step.norm()))
+    return float(w[0]), float(w[1])
+
+
+def interval(
+    metric: Callable[[NDArray[np.intp]], float], people: Sequence[str], resamples: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """95 % bootstrap interval of ``metric(rows)``: people are drawn with replacement, each with all of their rows."""
+    names = np.array(people)
+    rows = [np.flatnonzero(names == name) for name in sorted(set(people))]
+    values = []
+    for _ in range(resamples):
+        drawn = rng.integers(0, len(rows), len(rows))
+        values.append(metric(np.concatenate([rows[i] for i in drawn])))
+    finite = [v for v in values if np.isfinite(v)]
+    low, high = np.percentile(finite, [2.5, 97.5]) if finite else (np.nan, np.nan)
+    return float(low), float(high)

@@ -1,0 +1,150 @@
+"""The model: raw keypoints of one rep in, fault probabilities, per-frame evidence and observability out.
+
+A dilated residual temporal CNN in the line of Bai, Kolter and Koltun, "An Empirical Evaluation of Generic Convolutional and
+Recurrent Networks for Sequence Modeling" (2018), made symmetric in time: a rep is judged when it is over. ``Core`` is the
+whole of inference: resampling, gap masking, mirroring, normalising, network and calibration live in its graph.
+"""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from src.motion.faults import FAULTS, Fault
+from src.motion.features import FEATURE_NAMES, Features, Pose
+from src.motion.keypoints import HIP_THRUST, Skeleton
+
+
+class CoreOutput(NamedTuple):
+    """probabilities (N, L) and observability (N, L) in [0, 1]; evidence (N, T, L) in [0, 1], 0 on padding."""
+
+    probabilities: Tensor
+    evidence: Tensor
+    observability: Tensor
+
+
+class Block(nn.Module):
+    """Residual block: dilated convolution, normalisation, ReLU, dropout, pointwise convolution."""
+
+    def __init__(self, channels: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.wide = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
+        self.norm = nn.BatchNorm1d(channels)
+        self.drop = nn.Dropout(dropout)
+        self.mix = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, M) -> (N, C, M)."""
+        return x + self.mix(self.drop(torch.relu(self.norm(self.wide(x)))))
+
+
+class TemporalCNN(nn.Module):
+    """Features (N, F, M) -> logits (N, L) and per-sample logits (N, L, M), whose attention-weighted mean they are."""
+
+    def __init__(self, features: int, labels: int, channels: int, blocks: int, dropout: float) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(features, channels, 1)
+        self.blocks = nn.Sequential(*(Block(channels, 2**i, dropout) for i in range(blocks)))
+        self.evidence = nn.Conv1d(channels, labels, 1)
+        self.attention = nn.Conv1d(channels, labels, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge every sample, then weigh the samples per label."""
+        h = torch.relu(self.blocks(self.stem(x)))  # (N, C, M)
+        evidence = self.evidence(h)  # (N, L, M)
+        weight = torch.softmax(self.attention(h), dim=2)
+        return (evidence * weight).sum(dim=2), evidence
+
+
+class Core(nn.Module):
+    """The inference core. Input: keypoints (N, T, K, 3) px, px, score (NaN or score 0 = missing), fps_hz (N), frames (N).
+
+    ``frames`` says how many of the T rows are real; each item is one rep, cut as ``src.motion.reps`` does.
+    ``scale`` and ``bias`` (L) are the calibration, fitted on validation people.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton = HIP_THRUST,
+        faults: tuple[Fault, ...] = FAULTS,
+        frames: int = 64,
+        channels: int = 64,
+        blocks: int = 5,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.features = Features(skeleton, frames)
+        self.network = TemporalCNN(len(FEATURE_NAMES), len(faults), channels, blocks, dropout)
+        self.frames = frames
+        self.receptive_field = 1 + 2 * (2**blocks - 1)
+        self.register_buffer("scale", torch.ones(len(faults)))
+        self.register_buffer("bias", torch.zeros(len(faults)))
+        self.register_buffer("widest", torch.tensor([WIDEST_SIDE if f.views == ("side",) else WIDEST_OBLIQUE for f in faults]))
+        self.register_buffer("needs_outline", torch.tensor([float(f.views == ("side",)) for f in faults]))
+
+    def logits(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> Tensor:
+        """Uncalibrated logits (N, L): what training minimises."""
+        features, _ = self.features(keypoints, fps_hz, frames)
+        logits, _ = self.network(features)
+        return logits
+
+    def forward(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> CoreOutput:
+        """Probabilities, evidence and observability of N reps."""
+        features, pose = self.features(keypoints, fps_hz, frames)  # (N, F, M)
+        logits, evidence = self.network(features)
+        probabilities = torch.sigmoid(logits * self.scale + self.bias)
+        per_sample = torch.sigmoid(evidence * self.scale[:, None] + self.bias[:, None])  # (N, L, M)
+        back = spread_back(frames, keypoints.size(1), self.frames)  # (N, T, M)
+        return CoreOutput(probabilities, back @ per_sample.transpose(1, 2), self.observability(pose))
+
+    def observability(self, pose: Pose) -> Tensor:
+        """How far each fault can be judged (N, L): the camera stands sideways enough, and what carries the fault was seen.
+
+        The camera's angle shows in the left-right distance of shoulders and hips, about 0.4 body scales together from the
+        side and 1.2 from 45 degrees; lumbar faults also need the trunk's outline.
+        """
+        width = pose.spread[:, :, 0].median(dim=1).values + pose.spread[:, :, 1].median(dim=1).values  # (N)
+        sideways = torch.sigmoid((self.widest[None] - width[:, None]) * 12.0)  # (N, L)
+        joints = (pose.seen[:, :, 0:4].amin(dim=2).mean(dim=1) * 4.0).clamp(max=1.0)[:, None]
+        outline = (pose.seen[:, :, 6:].mean(dim=2).mean(dim=1) * 4.0).clamp(max=1.0)[:, None]
+        return sideways * joints * (1.0 - self.needs_outline + self.needs_outline * outline)
+
+
+WIDEST_SIDE, WIDEST_OBLIQUE = 0.85, 1.35
+"""Left-right distance of shoulders plus hips, in body scales, at which judging a fault becomes a coin's toss."""
+
+
+def spread_back(frames: Tensor, T: int, M: int) -> Tensor:  # noqa: N803
+    """Linear interpolation (N, T, M) from M samples back to T rows; rows of padding are 0."""
+    t = torch.arange(T, device=frames.device, dtype=torch.float32)[None]  # (1, T)
+    last = (frames.to(torch.float32) - 1.0).clamp(min=1.0)[:, None]  # (N, 1)
+    position = (t / last * (M - 1))[..., None]  # (N, T, 1)
+    hat = (1.0 - (position - torch.arange(M, device=frames.device, dtype=torch.float32)).abs()).clamp(min=0.0)
+    return hat * (t < frames[:, None])[..., None]
+
+
+class ModelError(ValueError):
+    """A model file that cannot be used; the message names it."""
+
+
+def save_model(path: Path, core: Core, settings: dict[str, float], facts: dict[str, Any]) -> None:
+    """Write a core with what is needed to build it again and ``facts`` (thresholds, data hash, metrics) in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    torch.save({"settings": settings, "state": core.state_dict(), "facts": facts}, part)
+    part.replace(path)
+
+
+def load_model(path: Path) -> tuple[Core, dict[str, Any]]:
+    """The core in evaluation mode on the CPU and its facts; tensors and plain values only, no code is unpickled."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        core = Core(**saved["settings"])
+        core.load_state_dict(saved["state"])
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such model; run python -m src.train first") from None
+    except (KeyError, RuntimeError, TypeError, UnpicklingError) as error:
+        raise ModelError(f"{path}: not a model of this version ({type(error).__name__}); train again") from error
+    return core.eval().requires_grad_(False), saved["facts"]

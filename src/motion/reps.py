@@ -1,0 +1,214 @@
+"""Reps: where one rise and fall of the hips starts, tops out and ends, whatever the facing or the camera."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.motion.keypoints import SKELETONS, Track
+
+Array = NDArray[np.float64]
+
+MIN_RISE = 0.12
+"""Smallest hip excursion of a rep, in body scales (mean of trunk, thigh and shank); a half rep measures about 0.2."""
+MIN_SHARE = 0.33
+"""Smallest excursion as a share of the set's largest; a half rep is one, a fidget is none."""
+MIN_REP_S, MAX_REP_S = 0.5, 15.0
+EDGE = 0.12
+"""A rep starts and ends where the hips leave and reach the lowest 12 % of its excursion."""
+
+
+@dataclass(frozen=True)
+class Rep:
+    """One rise and fall. Times in seconds of the clip; ``complete`` is False where the clip cuts the rise or the fall off."""
+
+    start_s: float
+    top_s: float
+    end_s: float
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The hip signal of a clip.
+
+    height: (T,) hips above the line between shoulders and knees, in body scales, smoothed; NaN where nobody was seen.
+    confidence: 0..1, how far the signal stands out of its own frame-to-frame noise; occluded hips and knees make it small.
+    """
+
+    height: Array
+    confidence: float
+
+
+def middle(track: Track, part: str) -> Array:
+    """Mean (T, 2) of a left and right point, weighted by score; NaN where both are missing."""
+    skeleton = SKELETONS[track.skeleton]
+    pair = track.keypoints[:, [skeleton.index(f"left_{part}"), skeleton.index(f"right_{part}")]].astype(np.float64)
+    weight = np.where(np.isfinite(pair[..., 0]), pair[..., 2] + 1e-3, 0.0)  # (T, 2)
+    total = weight.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        mean: Array = (np.nan_to_num(pair[..., :2]) * weight[..., None]).sum(axis=1) / np.where(total > 0, total, np.nan)
+    return mean
+
+
+def hip_motion(track: Track) -> Motion:
+    """Height of the hips over the line from shoulders to knees: needs no facing, no floor, no still camera."""
+    shoulder, hip, knee, ankle = (middle(track, part) for part in ("shoulder", "hip", "knee", "ankle"))
+    lengths = sum(np.linalg.norm(a - b, axis=1) for a, b in ((shoulder, hip), (hip, knee), (knee, ankle)))
+    if not np.isfinite(lengths).any():
+        return Motion(np.full(len(hip), np.nan), 0.0)
+    scale = float(np.nanmedian(lengths)) / 3.0
+    raw = ((knee + shoulder) / 2.0 - hip)[:, 1] / scale
+    filled = bridge_gaps(raw)
+    smooth = smoothed(filled, track.fps_hz)
+    excursion = float(np.percentile(smooth, 95) - np.percentile(smooth, 5))
+    confidence = coherence([hip, knee, ankle], scale, track.fps_hz) * min(1.0, excursion / 0.24)
+    return Motion(np.where(far_from_data(raw, track.fps_hz), np.nan, smooth), confidence)
+
+
+def coherence(points: list[Array], scale: float, fps_hz: float) -> float:
+    """1 for limbs that move like limbs, towards 0 for points that jump (a plate or a wall hides them)."""
+    step = max(1, round(fps_hz / 15.0))
+    jumps = []
+    for point in points:
+        seen = np.isfinite(point[:, 0])
+        second = np.linalg.norm(point[2 * step :] - 2 * point[step:-step] + point[: -2 * step], axis=1) / scale
+        second = second[np.isfinite(second)]
+        jumps.append(np.percentile(second, 80) if len(second) else 1.0)
+        jumps[-1] += 0.5 * (1.0 - seen.mean())
+    return float(1.0 / (1.0 + (float(np.mean(jumps)) / 0.12) ** 3))
+
+
+def bridge_gaps(signal: Array) -> Array:
+    """The signal with its NaNs bridged by straight lines, ends held."""
+    seen = np.flatnonzero(np.isfinite(signal))
+    bridged: Array = np.interp(np.arange(len(signal)), seen, signal[seen])
+    return bridged
+
+
+def far_from_data(signal: Array, fps_hz: float, gap_s: float = 1.0) -> NDArray[np.bool_]:
+    """True (T,) where the nearest seen frame is more than ``gap_s`` away: no rep is claimed there."""
+    seen = np.flatnonzero(np.isfinite(signal))
+    where = np.arange(len(signal))
+    after = seen[np.searchsorted(seen, where).clip(max=len(seen) - 1)]
+    before = seen[(np.searchsorted(seen, where, side="right") - 1).clip(min=0)]
+    far: NDArray[np.bool_] = np.minimum(abs(after - where), abs(where - before)) > gap_s * fps_hz
+    return far
+
+
+def smoothed(signal: Array, fps_hz: float, median_s: float = 0.2, sigma_s: float = 0.08) -> Array:
+    """Running median against jumps, then a Gaussian; edges are held, so nothing bends at the ends of a clip."""
+    half = max(1, round(median_s * fps_hz / 2))
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, half, mode="edge"), 2 * half + 1)
+    sigma = sigma_s * fps_hz
+    reach = max(1, round(3 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    flat: Array = np.convolve(
+        np.pad(np.median(windows, axis=1), reach, mode="edge"), kernel / kernel.sum(), mode="valid"
+    )
+    return flat
+
+
+def turning_points(signal: Array, swing: float) -> list[tuple[int, bool]]:
+    """Alternating lows and highs at least ``swing`` apart, as (frame, is_high); the unfinished last one included."""
+    points: list[tuple[int, bool]] = []
+    low = high = 0
+    rising: bool | None = None
+    for t, value in enumerate(signal):
+        low = t if value < signal[low] else low
+        high = t if value > signal[high] else high
+        if rising is not False and signal[high] - value >= swing:
+            points.append((high, True))
+            rising, low = False, t
+        elif rising is not True and value - signal[low] >= swing:
+            points.append((low, False))
+            rising, high = True, t
+    if rising is not None:
+        points.append((high, True) if rising else (low, False))
+    return points
+
+
+def find_reps(track: Track) -> list[Rep]:
+    """Every rise of the hips that reaches the level of this set's lockouts, in order.
+
+    Getting under the bar, sitting up and fidgeting are no reps: they move the hips too little or never near the line that
+    this lifter's best rep reaches. A rise that the clip's end cuts off before the fall counts, with ``complete=False``.
+    """
+    motion = hip_motion(track)
+    reps: list[Rep] = []
+    for first, last in runs(np.isfinite(motion.height)):
+        reps += reps_in(motion.height[first:last], track.fps_hz, first / track.fps_hz)
+    return reps
+
+
+def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Half-open (first, last) of every stretch of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def reps_in(height: Array, fps_hz: float, offset_s: float) -> list[Rep]:
+    """Reps of one unbroken stretch of the hip signal that starts ``offset_s`` into the clip."""
+    best = max((rise for _, rise in rises(turning_points(height, MIN_RISE), height)), default=0.0)
+    points = turning_points(height, max(MIN_RISE, MIN_SHARE * best))
+    tops = [top for top, _ in rises(points, height)]
+    if not tops:
+        return []
+    lows = [t for t, is_high in points if not is_high]
+    floor = working_floor(height, tops, lows)
+    highest = float(np.median(np.sort(height[tops])[-3:]))
+    reps = []
+    for top in tops:
+        if height[top] - floor >= MIN_SHARE * (highest - floor):
+            before = max(t for t in lows if t < top)
+            after = min((t for t in lows if t > top), default=None)
+            reps.append(bounded(height, before, top, after, floor, fps_hz, offset_s))
+    return [rep for rep in reps if MIN_REP_S <= rep.end_s - rep.start_s <= MAX_REP_S]
+
+
+def rises(points: list[tuple[int, bool]], height: Array) -> list[tuple[int, float]]:
+    """Every high that a low precedes, with its rise over the higher of its two neighbouring lows."""
+    found = []
+    for i, (t, is_high) in enumerate(points):
+        if is_high and i > 0:
+            lows = [height[points[j][0]] for j in (i - 1, i + 1) if j < len(points)]
+            found.append((t, float(height[t] - max(lows))))
+    return found
+
+
+def working_floor(height: Array, tops: list[int], lows: list[int]) -> float:
+    """Where this set's reps start and end: the usual low between two tops, so that sitting up does not count as depth."""
+    between = [t for t in lows if tops[0] < t < tops[-1]]
+    if between:
+        return float(np.median(height[between]))
+    around = [max(t for t in lows if t < tops[0]), *[t for t in lows if t > tops[-1]][:1]]
+    return float(height[around].max())
+
+
+def bounded(
+    height: Array, before: int, top: int, after: int | None, floor: float, fps_hz: float, offset_s: float
+) -> Rep:
+    """Start, top and end of a rep to a fraction of a frame; the top is the middle of the hold."""
+    bottom = max(height[before], min(floor, height[top] - MIN_RISE))
+    rise = height[top] - bottom
+    start = crossing(height, top, before, bottom + EDGE * rise)
+    held = height >= height[top] - 0.1 * rise
+    first, last = next((f, la) for f, la in runs(held) if f <= top < la)
+    end, complete = float(len(height) - 1), False
+    if after is not None:
+        landing = max(height[after], min(floor, height[top] - MIN_RISE))
+        end = crossing(height, top, after, landing + EDGE * (height[top] - landing))
+        complete = bool(height[top] - height[after] >= 0.5 * rise)
+    seconds = [offset_s + frame / fps_hz for frame in (start, (first + last - 1) / 2.0, end)]
+    return Rep(seconds[0], seconds[1], seconds[2], complete)
+
+
+def crossing(height: Array, top: int, low: int, level: float) -> float:
+    """The frame, to a fraction, at which the signal walked from ``top`` towards ``low`` first falls to ``level``."""
+    step = 1 if low > top else -1
+    t = top
+    while t != low and height[t] > level:
+        t += step
+    inner = t - step
+    drop = height[inner] - height[t]
+    return float(inner + step * ((height[inner] - level) / drop if drop > 0 else 0.0))

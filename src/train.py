@@ -1,0 +1,222 @@
+"""Train the temporal CNN: poses with labels -> ``model.pt``, every epoch and figure in MLflow. The home of Lightning and MLflow."""
+
+import json
+import logging
+import os
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import lightning as L
+import matplotlib
+import mlflow
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import MLFlowLogger
+from matplotlib import pyplot as plt
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader
+
+from src import __version__
+from src.config import Train, choose_device, device_name, git_revision, run_stage
+from src.motion.dataset import Batch, RepDataset, Sample, augmented, collate, data_hash, load_samples, split_people
+from src.motion.faults import FAULT_KEYS
+from src.motion.metrics import average_precision, best_threshold, calibrate
+from src.motion.model import Core, save_model
+
+matplotlib.use("Agg")
+
+
+def masked_loss(logits: Tensor, faults: Tensor) -> Tensor:
+    """Binary cross entropy over the known labels (N, L); NaN labels weigh nothing, a batch without any gives 0."""
+    known = torch.isfinite(faults)
+    loss = binary_cross_entropy_with_logits(logits, torch.where(known, faults, 0.0), reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+class FaultModule(L.LightningModule):
+    """The training side of ``Core``: loss, optimiser, schedule, validation average precision."""
+
+    def __init__(self, cfg: Train, steps: int) -> None:
+        super().__init__()
+        self.core = Core(frames=cfg.frames, channels=cfg.channels, blocks=cfg.blocks, dropout=cfg.dropout)
+        self.cfg, self.steps = cfg, steps
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Masked loss of one batch."""
+        loss = masked_loss(self.core.logits(batch.keypoints, batch.fps_hz, batch.frames), batch.faults)
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.faults))
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Masked loss; logits are kept for the epoch's average precision."""
+        logits = self.core.logits(batch.keypoints, batch.fps_hz, batch.frames)
+        self.log("val_loss", masked_loss(logits, batch.faults), prog_bar=True, batch_size=len(batch.faults))
+        self.seen.append((logits.float().cpu(), batch.faults.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Average precision per fault over all validation people."""
+        logits, faults = (torch.cat(part).double().numpy() for part in zip(*self.seen, strict=True))
+        self.seen.clear()
+        for i, key in enumerate(FAULT_KEYS):
+            if np.isfinite(ap := average_precision(faults[:, i], logits[:, i])):
+                self.log(f"val_ap_{key}", ap)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with one warm-up and cosine decay over the whole run."""
+        optimizer = torch.optim.AdamW(self.parameters(), self.cfg.learning_rate, weight_decay=self.cfg.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.cfg.learning_rate, max(2, self.steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class NextEpoch(Callback):
+    """Tell the dataset which epoch it is, so that its augmentation is seeded by seed, epoch and item."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Called by Lightning."""
+        trainer.train_dataloader.dataset.epoch = trainer.current_epoch
+
+
+def loader(samples: list[Sample], cfg: Train, training: bool) -> DataLoader[Batch]:
+    """Batches of padded reps; shuffled and augmented for training, by a generator of its own."""
+    dataset = RepDataset(samples, augmented if training else None, cfg.seed)
+    order = torch.Generator().manual_seed(cfg.seed)
+    return DataLoader(dataset, cfg.batch, shuffle=training, collate_fn=collate, generator=order, drop_last=len(samples) > cfg.batch and training)
+
+
+def logits_of(core: Core, samples: list[Sample], batch: int = 64) -> NDArray[np.float64]:
+    """Uncalibrated logits (N, L) of many reps, in order."""
+    core.eval()
+    rows = []
+    with torch.no_grad():
+        for start in range(0, len(samples), batch):
+            b = collate([(s.keypoints, s.fps_hz, s.faults) for s in samples[start : start + batch]])
+            rows.append(core.logits(b.keypoints, b.fps_hz, b.frames).double().numpy())
+    return np.concatenate(rows)
+
+
+def fit_calibration(core: Core, samples: list[Sample]) -> dict[str, float]:
+    """Write Platt's scale and bias into the core and return the F1 threshold per fault, both from validation people."""
+    logits = logits_of(core, samples)
+    faults = np.stack([s.faults for s in samples]).astype(np.float64)
+    thresholds = {}
+    for i, key in enumerate(FAULT_KEYS):
+        scale, bias = calibrate(faults[:, i], logits[:, i])
+        core.scale[i], core.bias[i] = scale, bias
+        thresholds[key] = best_threshold(faults[:, i], 1.0 / (1.0 + np.exp(-(logits[:, i] * scale + bias))))
+    return thresholds
+
+
+def trainer_for(cfg: Train, logger: MLFlowLogger) -> L.Trainer:
+    """Lightning's trainer: early stopping, best and last checkpoint, deterministic, device named."""
+    device = choose_device(cfg.device)
+    print(f"training on {device_name(device)}")
+    return L.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=cfg.epochs,
+        logger=logger,
+        deterministic=device.type == "cpu",
+        gradient_clip_val=1.0,
+        log_every_n_steps=1,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[
+            NextEpoch(),
+            EarlyStopping("val_loss", patience=cfg.patience),
+            ModelCheckpoint(cfg.models_dir, "best", monitor="val_loss", save_last=True, enable_version_counter=False),
+            RichProgressBar(leave=False),
+        ],
+    )
+
+
+def curve(history: list[dict[str, float]]) -> plt.Figure:
+    """Training and validation loss over epochs."""
+    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name in ("train_loss", "val_loss"):
+        axis.plot([row[name] for row in history if name in row], label=name)
+    axis.set(xlabel="epoch", ylabel="masked cross entropy")
+    axis.legend()
+    return figure
+
+
+class History(Callback):
+    """Keep each epoch's numbers for the report of the run."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Called by Lightning after validation and training metrics are in."""
+        self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+
+def work(cfg: Train) -> None:
+    """Load, split by person, fit, calibrate, save ``model.pt`` and ``training.json``, log it all."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    L.seed_everything(cfg.seed, verbose=False)
+    samples, _ = load_samples(cfg.poses_dir)
+    parts = split_people(samples, cfg.validation_share, cfg.test_share, cfg.test_folders, cfg.seed)
+    for name, part in parts.items():
+        print(f"{name}: {len(part)} reps of {len({s.subject for s in part})} people")
+    batches = loader(parts["train"], cfg, training=True)
+    module = FaultModule(cfg, cfg.epochs * len(batches))
+    logger = MLFlowLogger(cfg.experiment_name, cfg.run_name, cfg.tracking_uri, log_model=False)
+    trainer, history = trainer_for(cfg, logger), History()
+    trainer.callbacks.append(history)
+    last = cfg.models_dir / "last.ckpt"
+    if cfg.resume and not last.exists():
+        raise FileNotFoundError(f"{last}: nothing to resume; run without train.resume=true")
+    logger.log_hyperparams({f"train.{key}": value for key, value in asdict(cfg).items()})
+    trainer.fit(module, batches, loader(parts["validation"], cfg, training=False), ckpt_path=str(last) if cfg.resume else None)
+
+    best = torch.load(trainer.checkpoint_callback.best_model_path, map_location="cpu", weights_only=False)
+    module.load_state_dict(best["state_dict"])
+    core = module.core.cpu().eval()
+    thresholds = fit_calibration(core, parts["validation"])
+    facts = {
+        "version": __version__,
+        "revision": git_revision(),
+        "data": data_hash(cfg.poses_dir),
+        "labels": list(FAULT_KEYS),
+        "thresholds": thresholds,
+        "epochs": len(history.rows),
+        "people": {name: sorted({s.subject for s in part}) for name, part in parts.items()},
+    }
+    settings = {"frames": cfg.frames, "channels": cfg.channels, "blocks": cfg.blocks, "dropout": cfg.dropout}
+    save_model(cfg.models_dir / "model.pt", core, settings, facts)
+    report = {"best_val_loss": float(trainer.checkpoint_callback.best_model_score), **history.rows[-1], "epochs": len(history.rows)}
+    (cfg.models_dir / "training.json").write_text(json.dumps(report, indent=2) + "\n")
+    log_run(logger, core, curve(history.rows), facts, cfg.models_dir)
+    print(f"{cfg.models_dir / 'model.pt'}: validation loss {report['best_val_loss']:.4f} after {report['epochs']} epochs")
+
+
+def log_run(logger: MLFlowLogger, core: Core, figure: plt.Figure, facts: dict[str, Any], models_dir: Path) -> None:
+    """Figures, files, tags and the model itself into the MLflow run."""
+    mlflow.set_tracking_uri(logger._tracking_uri)
+    with mlflow.start_run(run_id=logger.run_id):
+        mlflow.set_tags({"revision": facts["revision"], "data": facts["data"], "version": facts["version"]})
+        mlflow.log_figure(figure, "loss.png")
+        mlflow.log_dict(facts, "facts.json")
+        mlflow.log_artifact(str(models_dir / "model.pt"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mlflow.pytorch.log_model(core, name="core", serialization_format="pickle", pip_requirements=["torch", "numpy"])
+    plt.close(figure)
+
+
+def main() -> None:
+    """``python -m src.train [key=value ...]``."""
+    run_stage(Train, work)
+
+
+if __name__ == "__main__":
+    main()

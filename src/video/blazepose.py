@@ -1,0 +1,216 @@
+"""BlazePose in torch: person detector, turned region, 33 landmarks with heatmap refinement, batched over frames.
+
+Networks: ``pose_detection.tflite`` and ``pose_landmark_full.tflite`` of mediapipe 0.10.21 (Apache-2.0; Bazarevsky et
+al. 2020, arXiv:2006.10204). ``static`` repeats MediaPipe's ``static_image_mode``; ``lifter.py`` follows one person.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from src.motion.keypoints import HIP_THRUST, Floats
+from src.video import tflite
+from src.video.crop import Bytes, Doubles, crop, project
+
+DETECTOR_PX, LANDMARK_PX, HEATMAP_PX = 224, 256, 64
+STRIDES_PX = {8: 2, 16: 2, 32: 6}
+"""Detector grid: anchors per cell for each stride."""
+MIN_SCORE = 0.5
+MIN_OVERLAP = 0.3
+REGION_SCALE = 1.25
+REFINE_KERNEL = 9
+"""The graph file says 7; the released wheel behaves as 9."""
+POINTS = 39
+HIP_CENTRE, RIM = 33, 34
+"""Auxiliary landmarks: middle of the hips and a point on the circle around the body, which give the region."""
+
+LANDMARKS = {
+    "nose": 0, "left_eye": 2, "right_eye": 5, "left_ear": 7, "right_ear": 8,
+    "left_shoulder": 11, "right_shoulder": 12, "left_elbow": 13, "right_elbow": 14, "left_wrist": 15, "right_wrist": 16,
+    "left_hip": 23, "right_hip": 24, "left_knee": 25, "right_knee": 26, "left_ankle": 27, "right_ankle": 28,
+    "left_heel": 29, "right_heel": 30, "left_toe": 31, "right_toe": 32,
+}  # fmt: skip
+"""Our names -> BlazePose's numbers."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """People in one picture, best first: hip centre, rim of the body's circle, chest (D, 2) px each; scores (D,)."""
+
+    hips: Doubles
+    rims: Doubles
+    chests: Doubles
+    scores: Doubles
+
+    def __len__(self) -> int:
+        """Number of people D."""
+        return len(self.scores)
+
+    @property
+    def regions(self) -> Doubles:
+        """Regions (D, 4) for the landmark network."""
+        return region(self.hips, self.rims)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """One person in each of B crops.
+
+    points: (B, 39, 3) x px, y px of the picture, visibility 0..1. 33 are BlazePose's own, the rest auxiliary.
+    presence: (B,) the network's pose flag 0..1; below 0.5 nobody is there.
+    masks: (B, 256, 256) logits in crop px, above 0 is person; None when not asked for.
+    regions: (B, 4) what the crops showed.
+    """
+
+    points: Doubles
+    presence: Doubles
+    masks: Tensor | None
+    regions: Doubles
+
+
+def region(hips: Doubles, rims: Doubles) -> Doubles:
+    """Region (..., 4) that shows a person upright, from the hip centre and a rim point (..., 2) px of their circle."""
+    x, y = (rims - hips)[..., 0], (rims - hips)[..., 1]
+    angle = np.pi / 2 - np.arctan2(-y, x)
+    angle = angle - 2 * np.pi * np.floor((angle + np.pi) / (2 * np.pi))
+    return np.concatenate([hips, (2 * REGION_SCALE * np.hypot(x, y))[..., None], angle[..., None]], -1)
+
+
+def anchors() -> Doubles:
+    """Centres (2254, 2) of the detector's anchors in units of the picture's side."""
+    centres = []
+    for stride, count in STRIDES_PX.items():
+        cells = DETECTOR_PX // stride
+        row, column, _ = np.meshgrid(np.arange(cells), np.arange(cells), np.arange(count), indexing="ij")
+        centres.append((np.stack([column.ravel(), row.ravel()], -1) + 0.5) / cells)
+    return np.concatenate(centres)
+
+
+def suppress(boxes: Doubles, scores: Doubles) -> tuple[Doubles, Doubles]:
+    """Weighted non-maximum suppression: rows (D, 2 + J, 2) = corners and points, averaged by score, best first."""
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores = boxes[order], scores[order]
+    means, tops = [np.empty((0, *boxes.shape[1:]))], []
+    while len(scores):
+        near = overlap(boxes[0], boxes) > MIN_OVERLAP
+        near[0] = True
+        means.append(np.average(boxes[near], axis=0, weights=scores[near])[None])
+        tops.append(scores[0])
+        boxes, scores = boxes[~near], scores[~near]
+    return np.concatenate(means), np.array(tops)
+
+
+def overlap(box: Doubles, boxes: Doubles) -> Doubles:
+    """Intersection over union (D,) of one box with others; rows 0 and 1 of each are its corners."""
+    inside = np.clip(np.minimum(box[1], boxes[:, 1]) - np.maximum(box[0], boxes[:, 0]), 0, None).prod(-1)
+    areas = (boxes[:, 1] - boxes[:, 0]).prod(-1)
+    union = areas + (box[1] - box[0]).prod() - inside
+    shares: Doubles = np.where(union > 0, inside / np.where(union > 0, union, 1), 0)
+    return shares
+
+
+def refine(points: Tensor, heatmaps: Tensor) -> Tensor:
+    """Points (B, J, 2) in 0..1 of the crop, moved to the centre of heat around them; heatmaps (B, h, w, J) logits.
+
+    A point outside the map, or in a cold place (no cell at 0.5), stays.
+    """
+    B, h, w, J = heatmaps.shape
+    reach = REFINE_KERNEL // 2
+    cold = torch.nn.functional.pad(heatmaps.permute(0, 3, 1, 2), (reach,) * 4, value=-1e4).reshape(B, J, -1)
+    size = torch.tensor([w, h], device=points.device)
+    cell = (points * size).long()  # (B, J, 2)
+    inside = ((points * size >= 0) & (cell < size)).all(-1)
+    steps = torch.arange(REFINE_KERNEL, device=points.device)
+    window = (steps[:, None] * (w + 2 * reach) + steps).view(-1)  # (81,)
+    held = cell.clamp(min=0).minimum(size - 1)
+    index = (held[..., 1] * (w + 2 * reach) + held[..., 0])[..., None] + window  # (B, J, 81)
+    heat = cold.gather(2, index).sigmoid()
+    column = held[..., :1] - reach + steps.repeat(REFINE_KERNEL)
+    row = held[..., 1:] - reach + steps.repeat_interleave(REFINE_KERNEL)
+    centre = torch.stack([(heat * column).sum(-1), (heat * row).sum(-1)], -1) / size
+    centre = centre / heat.sum(-1, keepdim=True).clamp(min=1e-12)  # (B, J, 2)
+    moves = inside & (heat.amax(-1) >= MIN_SCORE)
+    return torch.where(moves[..., None], centre.to(points.dtype), points)
+
+
+class BlazePose:
+    """Both networks on one device."""
+
+    def __init__(
+        self, folder: Path, device: str = "cpu", precision: Literal["fp32", "fp16"] = "fp32", masks: bool = True
+    ) -> None:
+        """Networks from ``folder``; without ``masks`` a third of the landmarks' time is saved and the outline lost."""
+        self.device = torch.device(device)
+        self.dtype = torch.float16 if precision == "fp16" else torch.float32
+        self.detector = self._load(folder / "pose_detection.tflite", (0, 1))
+        self.landmarks = self._load(folder / "pose_landmark_full.tflite", (0, 1, 3, 2) if masks else (0, 1, 3))
+        self.anchors = anchors()
+
+    def _load(self, path: Path, outputs: tuple[int, ...]) -> tflite.Graph:
+        return tflite.load(path, outputs).to(self.device, self.dtype)
+
+    def upload(self, frames: Bytes | Tensor) -> Tensor:
+        """Frames uint8 (B, H, W, 3) on the networks' device."""
+        return torch.as_tensor(frames).to(self.device)
+
+    @torch.inference_mode()
+    def detect(self, frames: Bytes | Tensor) -> list[Detections]:
+        """People in each of the frames uint8 (B, H, W, 3) RGB."""
+        pictures = self.upload(frames)
+        B, H, W, _ = pictures.shape
+        side = max(H, W)
+        crops = crop(pictures, np.tile([W / 2, H / 2, side, 0.0], (B, 1)), DETECTOR_PX, "black")
+        raw, logits = self.detector((crops / 127.5 - 1).to(self.dtype))
+        boxes, scores = raw.cpu().double().numpy(), logits[..., 0].float().sigmoid().cpu().double().numpy()  # (B, 2254)
+        offset = np.array([(W - side) / 2, (H - side) / 2])
+        return [self._decode(b, s, side, offset) for b, s in zip(boxes, scores, strict=True)]
+
+    def _decode(self, raw: Doubles, scores: Doubles, side: int, offset: Doubles) -> Detections:
+        """Raw boxes (2254, 12) and scores (2254,) of one picture -> people."""
+        hot = scores >= MIN_SCORE
+        values = raw[hot].reshape(-1, 6, 2) / DETECTOR_PX  # centre, size, four points
+        values[:, [0, 2, 3, 4, 5]] += self.anchors[hot, None]
+        corners = np.stack([values[:, 0] - values[:, 1] / 2, values[:, 0] + values[:, 1] / 2], 1)
+        people, tops = suppress(np.concatenate([corners, values[:, 2:]], 1), scores[hot])
+        people = people * side + offset
+        return Detections(people[:, 2], people[:, 3], people[:, 4], tops)
+
+    @torch.inference_mode()
+    def look(self, frames: Bytes | Tensor, regions: Doubles) -> Pose:
+        """Landmarks of the person in one region (B, 4) of each frame uint8 (B, H, W, 3)."""
+        crops = crop(self.upload(frames), regions, LANDMARK_PX, "edge")
+        raw, presence, heatmaps, *mask = self.landmarks((crops / 255).to(self.dtype))
+        raw = raw.float().view(-1, POINTS, 5)  # x, y, z, visibility, presence
+        spots = refine(raw[..., :2] / LANDMARK_PX, heatmaps.float()).cpu().double().numpy() * LANDMARK_PX
+        visibility = raw[..., 3:4].sigmoid().cpu().double().numpy()
+        points = np.concatenate([project(spots, regions, LANDMARK_PX), visibility], -1)
+        masks = mask[0][..., 0].float() if mask else None
+        return Pose(points, presence[:, 0].cpu().double().numpy(), masks, regions)
+
+    def static(self, frames: Bytes | Tensor) -> Pose:
+        """The best person of every frame on its own; where nobody is found points are NaN and presence is 0."""
+        found = self.detect(frames)
+        some = np.array([i for i, people in enumerate(found) if len(people)], int)
+        points, presence = np.full((len(found), POINTS, 3), np.nan), np.zeros(len(found))
+        regions = np.full((len(found), 4), np.nan)
+        if len(some):
+            regions[some] = [found[i].regions[0] for i in some]
+            pose = self.look(torch.as_tensor(frames)[some], regions[some])
+            points[some], presence[some] = pose.points, pose.presence
+        points[presence < MIN_SCORE] = np.nan
+        return Pose(points, presence, None, regions)
+
+
+def keypoints(points: NDArray[np.floating], outline: NDArray[np.floating] | None = None) -> Floats:
+    """BlazePose points (T, 33 or more, 3) -> keypoints (T, 27, 3), the last six from ``outline`` (T, 6, 3) or NaN."""
+    ours = np.full((len(points), len(HIP_THRUST), 3), np.nan, np.float32)
+    ours[:, [HIP_THRUST.index(name) for name in LANDMARKS]] = points[:, list(LANDMARKS.values())]
+    if outline is not None:
+        ours[:, len(LANDMARKS) :] = outline
+    ours[..., 2] = np.where(np.isfinite(ours[..., 0]), ours[..., 2], 0)
+    return ours

@@ -1,0 +1,341 @@
+"""A person's surface from moving joints: lofted rings for trunk, limbs, neck and feet, a head with a face and hair."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.motion.kinematics import Performance
+from src.motion.spine import NODES
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+AROUND = 18
+"""Points on a ring."""
+SKIN = np.array(
+    [
+        (0.94, 0.78, 0.68),
+        (0.88, 0.68, 0.55),
+        (0.78, 0.57, 0.43),
+        (0.62, 0.42, 0.30),
+        (0.45, 0.29, 0.20),
+        (0.32, 0.20, 0.14),
+    ]
+)
+HAIR = np.array([(0.06, 0.05, 0.05), (0.16, 0.10, 0.07), (0.33, 0.20, 0.11), (0.62, 0.47, 0.25), (0.35, 0.33, 0.32)])
+CLOTH = np.array([
+    (0.07, 0.07, 0.08), (0.16, 0.17, 0.20), (0.45, 0.46, 0.48), (0.88, 0.88, 0.86), (0.10, 0.16, 0.36), (0.45, 0.08,
+    0.14),
+    (0.12, 0.32, 0.22), (0.70, 0.32, 0.10), (0.38, 0.20, 0.44), (0.20, 0.45, 0.60), (0.72, 0.62, 0.48),
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """Colours (3,) in 0..1 and cut: sleeve and leg 0..1 of the limb covered, loose_m of cloth off the trunk."""
+
+    skin: Array
+    hair: Array
+    shirt: Array
+    trousers: Array
+    shoes: Array
+    sleeve: float
+    leg: float
+    loose_m: float
+    bun: bool
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Points (T, V, 3) metres, faces (F, 3), albedo (V, 3), part of each face (F,)."""
+
+    points: Floats
+    faces: Ints
+    albedo: Floats
+    part: Ints
+
+
+def sample_outfit(rng: np.random.Generator) -> Outfit:
+    """Clothes, skin and hair, independent of everything else."""
+    tone = np.clip(SKIN[rng.integers(len(SKIN))] * rng.uniform(0.93, 1.07), 0, 1)
+    shirt, trousers, shoes = (np.clip(CLOTH[rng.integers(len(CLOTH))] * rng.uniform(0.8, 1.15), 0, 1) for _ in range(3))
+    return Outfit(
+        tone, HAIR[rng.integers(len(HAIR))], shirt, trousers, np.clip(shoes + 0.1, 0, 1),
+        sleeve=float(rng.choice([0.0, 0.35, 0.5, 0.97])), leg=float(rng.choice([0.45, 0.65, 0.9, 1.9, 1.95])),
+        loose_m=float(rng.gamma(1.3, 0.008)), bun=bool(rng.random() < 0.4),
+    )  # fmt: skip
+
+
+def _unit(vectors: Array) -> Array:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)  # type: ignore[no-any-return]
+
+
+def ring_faces(rings: int, around: int = AROUND) -> Ints:
+    """Faces (F, 3) of a closed tube of ``rings`` x ``around`` points; the end rings should be tiny."""
+    i, j = np.meshgrid(np.arange(rings - 1), np.arange(around), indexing="ij")
+    a, b = i * around + j, i * around + (j + 1) % around
+    c, d = a + around, b + around
+    return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)]).astype(
+        np.int32
+    )
+
+
+def loft(centre: Array, wide: Array, deep: Array, square: float = 1.0) -> Array:
+    """Points (T, R, AROUND, 3): ellipses about centres (T, R, 3) with half axes (T, R, 3).
+
+    ``square`` < 1 makes them boxier.
+    """
+    turn = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
+    c, s = (np.sign(v) * np.abs(v) ** square for v in (np.cos(turn), np.sin(turn)))
+    return centre[:, :, None] + wide[:, :, None] * c[:, None] + deep[:, :, None] * s[:, None]
+
+
+def limb(start: Array, end: Array, ahead: Array, profile: Array) -> Array:
+    """A tube (T, R, AROUND, 3) from start to end (T, 3).
+
+    ``profile`` (R, 4): place 0..1, half width, half depth, shift (m) towards ``ahead``.
+    """
+    axis = end - start
+    side = _unit(np.cross(axis, ahead))
+    front = _unit(np.cross(side, axis))
+    at, wide, deep, shift = (profile[:, i][None, :, None] for i in range(4))
+    centre = start[:, None] + axis[:, None] * at + front[:, None] * shift
+    return loft(centre, side[:, None] * wide, front[:, None] * deep)
+
+
+def _dense(values: Array, count: int) -> Array:
+    """Rows (R, ...) resampled smoothly to ``count`` rows (Catmull-Rom)."""
+    at = np.linspace(0, len(values) - 1, count)
+    i = np.clip(at.astype(int), 0, len(values) - 2)
+    t = (at - i).reshape(-1, *[1] * (values.ndim - 1))
+    p0, p1, p2, p3 = (values[np.clip(i + k, 0, len(values) - 1)] for k in (-1, 0, 1, 2))
+    return p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))  # type: ignore[no-any-return]
+
+
+def _trunk(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
+    """Trunk points (T, R, AROUND, 3) and how far down each ring lies, 0 = neck, 1 = seat (R,)."""
+    person = perf.person
+    rear, fore = (np.stack([perf[f"{side}_{n}"] for n in NODES], axis=0) for side in ("rear", "fore"))  # (11, T, 3)
+    half, hip = person.shoulder_m / 2, person.hip_m / 2
+    build = person.girth * (1.05 if person.sex == "male" else 0.95)
+    width = np.array([0.44 * half, 0.88 * half, 0.84 * half, 0.78 * half, 0.74 * half, 0.72 * half, 0.73 * half])
+    width = np.concatenate(
+        [width * build, np.array([hip + 0.062, hip + 0.078, hip + 0.085, hip + 0.055]) * (0.6 + 0.4 * person.girth)]
+    )
+    loose = outfit.loose_m * np.array([0, 0.3, 0.6, 0.8, 1, 1, 1, 0.8, 0.3, 0, 0])
+    centre, deep = (rear + fore) / 2, (fore - rear) / 2
+    deep = deep * (1 + loose / np.linalg.norm(deep, axis=-1).mean(axis=1))[:, None, None]
+    first, last = 2 * centre[0] - centre[1], centre[-1] + 0.45 * (centre[-1] - centre[-2])
+    centre = np.concatenate([(centre[:1] + 0.3 * (first - centre[0])), centre, last[None]])
+    deep = np.concatenate([deep[:1] * 0.02, deep, deep[-1:] * 0.05])
+    width = np.concatenate([[0.003], width + loose, [0.01]])
+    rings = 30
+    centre, deep, width = _dense(centre, rings), _dense(deep, rings), np.maximum(_dense(width, rings), 0.002)
+    wide = np.zeros_like(centre)
+    wide[..., 1] = -width[:, None]
+    return loft(centre.swapaxes(0, 1), wide.swapaxes(0, 1), deep.swapaxes(0, 1), 0.82), np.linspace(-1, 11, rings) / 10
+
+
+def _legs(perf: Performance, side: str) -> list[tuple[str, Array, Array]]:
+    """Thigh, shank and foot of one side: name, points (T, R, AROUND, 3), place along the limb (R,), legs 0..2."""
+    build = 0.55 + 0.45 * perf.person.girth
+    hip, knee, ankle, toe, heel = (perf[f"{side}_{n}"] for n in ("hip", "knee", "ankle", "toe", "heel"))
+    ahead = _unit((toe - heel) + np.array([0, 0, 0.25]))
+    thigh = np.array([
+        (-0.16, 0.01, 0.01, 0), (-0.12, 0.060, 0.060, 0), (-0.04, 0.080, 0.083, 0), (0.1, 0.086, 0.092, 0), (0.25,
+        0.083, 0.090, 0.004),
+        (0.45, 0.074, 0.080, 0.006), (0.65, 0.064, 0.068, 0.004), (0.82, 0.055, 0.058, 0.002), (0.94, 0.053, 0.056,
+        0.004), (1.03, 0.046, 0.048, 0.004), (1.10, 0.008, 0.008, 0),
+    ]) * (1, build, build, 1)  # fmt: skip
+    shank = np.array([
+        (-0.10, 0.008, 0.008, 0), (-0.04, 0.046, 0.046, 0), (0.05, 0.051, 0.054, 0), (0.16, 0.053, 0.059, -0.010),
+        (0.30, 0.054, 0.060, -0.014), (0.48, 0.046, 0.050, -0.010),
+        (0.68, 0.037, 0.040, -0.004), (0.88, 0.031, 0.035, 0), (1.0, 0.032, 0.037, 0), (1.06, 0.012, 0.012, 0),
+    ]) * (1, build, build, 1)  # fmt: skip
+    size = perf.person.foot_m
+    sole = _unit(toe - heel)
+    at = np.array([-0.20, -0.16, 0.0, 0.22, 0.42, 0.62, 0.82, 1.0, 1.12, 1.18])
+    tall = np.array([0.01, 0.034, 0.045, 0.046, 0.040, 0.031, 0.025, 0.021, 0.014, 0.003]) * (size / 0.26)
+    broad = np.array([0.01, 0.026, 0.033, 0.034, 0.036, 0.042, 0.046, 0.043, 0.030, 0.004]) * (size / 0.26)
+    centre = heel[:, None] + (toe - heel)[:, None] * at[:, None]
+    centre[..., 2] += tall - 0.018
+    across = _unit(np.cross(sole, np.array([0.0, 0.0, 1.0])))
+    foot = loft(
+        centre, across[:, None] * broad[:, None], np.array([0, 0, 1.0]) * tall[:, None] * np.ones_like(centre), 0.75
+    )
+    front = _unit(np.cross(np.cross(knee - hip, ahead), knee - hip))
+    return [
+        ("thigh", limb(hip, knee, front, thigh), thigh[:, 0]), ("shank", limb(knee, ankle, ahead, shank),
+        1 + shank[:, 0]),
+        ("foot", foot, np.full(len(at), 2.0)),
+    ]  # fmt: skip
+
+
+def _arms(perf: Performance, side: str) -> list[tuple[str, Array, Array]]:
+    """Upper arm, forearm and hand of one side."""
+    build = (0.5 + 0.5 * perf.person.girth) * (1.08 if perf.person.sex == "male" else 0.92)
+    shoulder, elbow, wrist, hand = (perf[f"{side}_{n}"] for n in ("shoulder", "elbow", "wrist", "hand"))
+    ahead = np.broadcast_to(np.array([0.3, 0.1, 1.0]), shoulder.shape)
+    upper = np.array([
+        (-0.20, 0.01, 0.01, 0), (-0.16, 0.040, 0.040, 0), (-0.04, 0.058, 0.060, 0), (0.12, 0.056, 0.060, 0), (0.35,
+        0.047, 0.051, 0.003),
+        (0.6, 0.043, 0.046, 0.003), (0.85, 0.038, 0.039, 0), (1.0, 0.038, 0.038, 0), (1.1, 0.01, 0.01, 0),
+    ]) * (1, build, build, 1)  # fmt: skip
+    fore = np.array([
+        (-0.1, 0.01, 0.01, 0), (-0.03, 0.035, 0.035, 0), (0.15, 0.041, 0.039, 0), (0.35, 0.038, 0.036, 0), (0.65,
+        0.029, 0.027, 0), (0.95, 0.026, 0.020, 0), (1.04, 0.01, 0.01, 0),
+    ]) * (1, build, build, 1)  # fmt: skip
+    palm = np.array(
+        [
+            (-0.1, 0.01, 0.01, 0),
+            (0.0, 0.024, 0.018, 0),
+            (0.5, 0.040, 0.018, 0),
+            (1.0, 0.042, 0.016, 0),
+            (1.5, 0.036, 0.012, 0),
+            (1.9, 0.022, 0.008, 0),
+            (2.0, 0.003, 0.003, 0),
+        ]
+    )
+    return [
+        ("upper", limb(shoulder, elbow, ahead, upper), upper[:, 0]), ("fore", limb(elbow, wrist, ahead, fore),
+        1 + fore[:, 0]),
+        ("hand", limb(wrist, hand, ahead, palm), np.full(len(palm), 2.0)),
+    ]  # fmt: skip
+
+
+def _head(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
+    """Head points (T, R, AROUND * 2, 3) with colours (R, AROUND * 2, 3).
+
+    Skull, chin, nose, eyes, brows, mouth, hair.
+    """
+    centre, size = perf["head"], perf.person.head_m
+    up = _unit(perf["crown"] - centre)
+    left = _unit(perf["left_ear"] - perf["right_ear"])
+    face = np.cross(up, left) * -1.0
+    face = face * np.sign(((perf["nose"] - centre) * face).sum(-1, keepdims=True))
+    rise, turn = np.linspace(-np.pi / 2, np.pi / 2, 26), np.linspace(-np.pi, np.pi, 2 * AROUND, endpoint=False)
+    r, a = np.meshgrid(rise, turn, indexing="ij")
+    u, f, s = np.sin(r), np.cos(r) * np.cos(a), np.cos(r) * np.sin(a)
+    jaw = 1 - 0.30 * np.clip(-u - 0.1, 0, 1) * (f > -0.2) - 0.25 * np.clip(-u - 0.3, 0, 1) * (f <= -0.2)
+    nose = np.exp(-((s / 0.13) ** 2) - ((u + 0.12) / 0.17) ** 2) * (f > 0)
+    hair = ((u > 0.42 - 0.25 * (f < 0.55)) | (f < -0.05) & (u > -0.45)) & ~((np.abs(f) < 0.2) & (u < 0.05))
+    puff = np.where(hair, 1.07, 1.0)
+    local_u, local_f, local_s = u * 0.52 * puff, (f * 0.43 * jaw + 0.10 * nose) * puff, s * 0.335 * jaw * puff
+    points = centre[:, None, None] + size * (
+        local_u[..., None] * up[:, None, None]
+        + local_f[..., None] * face[:, None, None]
+        + local_s[..., None] * left[:, None, None]
+    )
+    colour = np.broadcast_to(outfit.skin, (*u.shape, 3)).copy()
+    eye = (np.abs(np.abs(s) - 0.33) < 0.13) & (np.abs(u - 0.10) < 0.07) & (f > 0)
+    brow = (np.abs(np.abs(s) - 0.34) < 0.19) & (np.abs(u - 0.27) < 0.06) & (f > 0)
+    mouth = (np.abs(s) < 0.22) & (np.abs(u + 0.50) < 0.06) & (f > 0)
+    for where, paint in (
+        (eye, (0.08, 0.06, 0.05)),
+        (brow, outfit.hair * 0.8),
+        (mouth, outfit.skin * (0.85, 0.55, 0.55)),
+        (hair, outfit.hair),
+    ):
+        colour[where] = paint
+    return points, colour
+
+
+def _paint(place: Array, bare: Array, cloth: Array, covered: float) -> Array:
+    """Ring colours (R, 3): cloth up to ``covered`` along the limb, skin beyond."""
+    return np.where((place <= covered)[:, None], cloth, bare)
+
+
+def _assemble(parts: list[tuple[Array, Array]], part: int) -> Surface:
+    """One surface from parts (points (T, R, M, 3), colours (R, M, 3)), faces turned outwards."""
+    points, faces, albedo, offset = [], [], [], 0
+    for tube, colour in parts:
+        frames, rings, around, _ = tube.shape
+        face = ring_faces(rings, around)
+        flat = tube[0].reshape(-1, 3)
+        a, b, c = (flat[face[:, i]] for i in range(3))
+        out = (a + b + c) / 3 - tube[0].mean(axis=1)[np.minimum(face[:, 0] // around, rings - 1)]
+        if (np.cross(b - a, c - a) * out).sum() < 0:
+            face = face[:, ::-1]
+        points.append(tube.reshape(frames, -1, 3).astype(np.float32))
+        faces.append(face + offset)
+        albedo.append(colour.reshape(-1, 3).astype(np.float32))
+        offset += rings * around
+    solid = np.concatenate(points, axis=1)
+    solid[..., 2] = np.maximum(solid[..., 2], 0.004)  # flesh flattens on the floor
+    joined = np.ascontiguousarray(np.concatenate(faces).astype(np.int32))
+    return Surface(solid, joined, np.concatenate(albedo), np.full(len(joined), part, np.int32))
+
+
+def _blob(centre: Array, axes: tuple[Array, Array, Array]) -> Array:
+    """An ellipsoid (T, 9, AROUND, 3) about centres (T, 3) with half axes (T, 3)."""
+    rise = np.linspace(-np.pi / 2, np.pi / 2, 9)
+    s, c = np.sin(rise)[None, :, None], np.maximum(np.cos(rise), 0.01)[None, :, None]
+    return loft(centre[:, None] + axes[0][:, None] * s, axes[1][:, None] * c, axes[2][:, None] * c)
+
+
+def person_surface(perf: Performance, outfit: Outfit, part: int = 0, seed: int = 0) -> Surface:
+    """The dressed person through all frames of a performance."""
+    rng = np.random.default_rng(seed)
+
+    def spread(colour: Array, around: int = AROUND) -> Array:
+        grain = 1 + 0.035 * rng.standard_normal((len(colour), around, 1))
+        return np.repeat(colour[:, None], around, axis=1) * grain
+
+    trunk, place = _trunk(perf, outfit)
+    waist = np.where((place < 0.80)[:, None], outfit.shirt, outfit.trousers)
+    waist[place < 0.02] = outfit.skin
+    parts = [(trunk, spread(waist))]
+    for side in ("left", "right"):
+        for name, tube, at in _legs(perf, side):
+            cloth = (
+                np.broadcast_to(outfit.shoes, (len(at), 3))
+                if name == "foot"
+                else _paint(at, outfit.skin, outfit.trousers, outfit.leg)
+            )
+            parts.append((tube, spread(cloth)))
+        for _name, tube, at in _arms(perf, side):
+            parts.append(
+                (
+                    tube,
+                    spread(
+                        _paint(
+                            at, outfit.skin, outfit.shirt, outfit.sleeve * 2 if outfit.sleeve > 0.9 else outfit.sleeve
+                        )
+                    ),
+                )
+            )
+        ear = perf[f"{side}_ear"]
+        up, face = _unit(perf["crown"] - perf["head"]), _unit(perf["nose"] - perf["head"])
+        side_way = np.cross(up, face)
+        size = perf.person.head_m
+        parts.append(
+            (
+                _blob(ear, (up * 0.13 * size, face * 0.07 * size, side_way * 0.03 * size)),
+                spread(np.repeat(outfit.skin[None], 9, axis=0)),
+            )
+        )
+    skull, colour = _head(perf, outfit)
+    parts.append((skull, colour))
+    root, top = 0.35 * perf["spine_c7"] + 0.65 * perf["neck"], perf["head"] - 0.18 * (perf["crown"] - perf["head"])
+    root = root - 0.25 * (top - root)
+    girth = 0.056 * (0.6 + 0.4 * perf.person.girth) * (1.06 if perf.person.sex == "male" else 0.9)
+    neck = np.array(
+        [
+            (-0.1, 0.02, 0.02, 0),
+            (0.0, girth * 1.25, girth * 1.25, 0),
+            (0.4, girth, girth, 0),
+            (1.0, girth, girth, 0),
+            (1.1, 0.01, 0.01, 0),
+        ]
+    )
+    parts.append(
+        (limb(root, top, _unit(perf["nose"] - perf["head"]), neck), spread(np.repeat(outfit.skin[None], 5, axis=0)))
+    )
+    if outfit.bun:
+        up, face = perf["crown"] - perf["head"], _unit(perf["nose"] - perf["head"])
+        ball = perf["head"] + 0.45 * up - face * 0.46 * perf.person.head_m
+        axis = tuple(np.eye(3)[i] * 0.2 * perf.person.head_m * np.ones((len(ball), 1)) for i in range(3))
+        parts.append((_blob(ball, (axis[0], axis[1], axis[2])), spread(np.repeat(outfit.hair[None], 9, axis=0))))
+    return _assemble(parts, part)

@@ -1,0 +1,65 @@
+"""Who of several people is the lifter: nobody points at a screen, so posture and movement decide."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.motion.keypoints import HIP_THRUST, Floats, Track
+
+EQUAL = 0.8
+"""Candidates within this share of the best one's rank are as likely the lifter."""
+SHORTEST_S, LONGEST_S = 0.8, 8.0
+"""A rep's duration."""
+FULL_SWING = 0.1
+"""Standard deviation of the hips' height, in trunk lengths, from which a rhythm counts in full."""
+
+
+def choose(tracks: Sequence[Floats], count: int, fps_hz: float, size_px: tuple[int, int], detector: str) -> Track:
+    """The likeliest lifter of candidates (T, 27, 3), T = ``count``, and how many stood equal; all NaN without any."""
+    ranks = np.array([rank(track, fps_hz) for track in tracks])
+    if not len(ranks) or not ranks.max() > 0:
+        return Track(absent(count), fps_hz, size_px, detector, people=0)
+    equal = int((ranks >= EQUAL * ranks.max()).sum())
+    return Track(tracks[int(ranks.argmax())], fps_hz, size_px, detector, people=equal)
+
+
+def absent(count: int) -> Floats:
+    """Keypoints (T, 27, 3) of nobody."""
+    nobody = np.full((count, len(HIP_THRUST), 3), np.nan, np.float32)
+    nobody[..., 2] = 0
+    return nobody
+
+
+def middle(track: Floats, joint: str) -> Floats:
+    """Point (T, 2) between the left and the right one of a joint."""
+    left, right = (track[:, HIP_THRUST.index(f"{side}_{joint}"), :2] for side in ("left", "right"))
+    return ((left + right) / 2).astype(np.float32)
+
+
+def rank(track: Floats, fps_hz: float) -> float:
+    """How likely keypoints (T, 27, 3) are the lifter's: lying, hips rising and falling evenly, present; then size."""
+    hips, shoulders, ankles = (middle(track, joint) for joint in ("hip", "shoulder", "ankle"))
+    present = np.isfinite(hips[:, 0]) & np.isfinite(shoulders[:, 0]) & np.isfinite(ankles[:, 0])
+    if not present.any():
+        return 0.0
+    trunk = (hips - shoulders)[present]
+    lengths = np.maximum(np.hypot(*trunk.T), 1e-6)
+    lying = float(np.median(np.abs(trunk[:, 0]) / lengths))
+    height = (hips - (shoulders + ankles) / 2)[present, 1] / float(np.median(lengths))
+    return float(present.mean()) * (lying + periodicity(height, fps_hz)) + 1e-4 * float(np.median(lengths))
+
+
+def periodicity(height: NDArray[np.floating], fps_hz: float) -> float:
+    """How evenly a height (T,) in trunk lengths comes and goes, 0..1: the best autocorrelation after it fell below 0.
+
+    0 for a clip shorter than two of the shortest reps; small swings count less.
+    """
+    level = height - height.mean()
+    first, last = round(SHORTEST_S * fps_hz), min(round(LONGEST_S * fps_hz), len(level) // 2)
+    if last <= first or level.std() < 1e-6:
+        return 0.0
+    spectrum = np.abs(np.fft.rfft(level, 2 * len(level))) ** 2
+    echo = np.fft.irfft(spectrum)[: len(level)] / (np.arange(len(level), 0, -1) * level.var())
+    fallen = np.maximum.accumulate(echo < 0)[first:last]
+    return float(np.clip(np.where(fallen, echo[first:last], 0).max(), 0, 1) * min(float(level.std()) / FULL_SWING, 1))

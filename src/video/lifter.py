@@ -1,0 +1,175 @@
+"""One person through a clip: detector on every eighth frame, steady regions, one batched landmark pass.
+
+A jumping region disturbs landmarks more than the network does, so regions are averaged over about a rep. Frames are
+held for two blocks of ``BLOCK`` (128 frames: 350 MB at 720p), whatever the clip's length; else only keypoints stay.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.motion.keypoints import Floats, Track
+from src.video.blazepose import HIP_CENTRE, LANDMARK_PX, MIN_SCORE, RIM, BlazePose, Detections, Pose, keypoints, region
+from src.video.choice import absent, choose
+from src.video.contour import outline
+from src.video.crop import Bytes, Doubles, inverse, project
+
+Frames = Iterable[tuple[Bytes, NDArray[np.floating]]]
+BLOCK = 64
+KEY_EVERY = 8
+STEADY_S = 1.5
+"""Regions are averaged over this many seconds to each side (Hann weights)."""
+LOST_S = 1.0
+"""So long is a person looked for in the old place when the detector misses them."""
+NEAR = 0.35
+"""A detection continues a person when its hips are within this share of the region's side."""
+MAX_PEOPLE = 3
+LYING = 0.7
+"""Trunks are lying when their horizontal share is at least this (45 degrees)."""
+DETECTOR = "blazepose-full"
+
+
+@dataclass(eq=False)
+class Person:
+    """One candidate: a row per key frame seen (frame number, region, lying share) and keypoints per frame."""
+
+    frames: list[int] = field(default_factory=list)
+    regions: list[Doubles] = field(default_factory=list)
+    lying: list[float] = field(default_factory=list)
+    pieces: dict[int, Floats] = field(default_factory=dict)
+
+    def see(self, frame: int, pose: Pose, i: int) -> None:
+        """Note the region that landmarks i of a key frame's pose give."""
+        points = pose.points[i]
+        self.frames.append(frame)
+        self.regions.append(region(points[HIP_CENTRE, :2], points[RIM, :2]))
+        trunk = points[[23, 24], :2].mean(0) - points[[11, 12], :2].mean(0)
+        self.lying.append(float(abs(trunk[0]) / max(np.hypot(*trunk), 1e-6)))
+
+    def steady(self, frames: NDArray[np.int64], fps_hz: float) -> Doubles:
+        """Regions (N, 4) at frame numbers (N,): Hann-weighted mean of what was seen around; NaN where nothing was."""
+        seen = np.array(self.regions)
+        turn = np.exp(1j * seen[:, 3])
+        rows = np.column_stack([seen[:, :2], np.log(seen[:, 2]), turn.real, turn.imag])
+        apart = np.abs(frames[:, None] - np.array(self.frames)) / (STEADY_S * fps_hz + KEY_EVERY)
+        weights = np.where(apart < 1, 0.5 + 0.5 * np.cos(np.pi * np.minimum(apart, 1)), 0)  # (N, keys)
+        total = weights.sum(1, keepdims=True)
+        mean = (weights @ rows) / np.where(total > 1e-6, total, np.nan)
+        return np.column_stack([mean[:, :2], np.exp(mean[:, 2]), np.arctan2(mean[:, 4], mean[:, 3])])
+
+
+def follow(pose: BlazePose, frames: Frames, fps_hz: float, size_px: tuple[int, int], batch: int = 8) -> Track:
+    """Track of the lifter in frames uint8 (B, H, W, 3) RGB at a constant rate; ``people`` is 0 when nobody is found."""
+    people: list[Person] = []
+    waiting: tuple[int, Bytes] | None = None
+    count = 0
+    for start, block in blocks(frames):
+        _keys(pose, people, start, block, fps_hz, batch)
+        if waiting is not None:
+            _landmarks(pose, people, *waiting, fps_hz, batch)
+        waiting, count = (start, block), start + len(block)
+    if waiting is not None:
+        _landmarks(pose, people, *waiting, fps_hz, batch)
+    return choose([_whole(p, count) for p in people if p.pieces], count, fps_hz, size_px, DETECTOR)
+
+
+def blocks(frames: Frames) -> Iterator[tuple[int, Bytes]]:
+    """The same frames in pieces of ``BLOCK``, however they came, each with the number of its first frame."""
+    held: list[Bytes] = []
+    start = 0
+    for pictures, _ in frames:
+        held.extend(pictures)
+        while len(held) >= BLOCK:
+            yield start, np.stack(held[:BLOCK])
+            held, start = held[BLOCK:], start + BLOCK
+    if held:
+        yield start, np.stack(held)
+
+
+def _keys(pose: BlazePose, people: list[Person], start: int, block: Bytes, fps_hz: float, batch: int) -> None:
+    """Find and continue people on the block's key frames."""
+    keys = block[::KEY_EVERY]
+    found = [d for i in range(0, len(keys), batch) for d in pose.detect(keys[i : i + batch])]
+    for i, detections in enumerate(found):
+        frame = start + i * KEY_EVERY
+        wanted = match(people, detections, frame, fps_hz)
+        if not wanted:
+            continue
+        look = pose.look(np.repeat(keys[i : i + 1], len(wanted), 0), np.array([r for _, r in wanted]))
+        for j, (person, _) in enumerate(wanted):
+            if look.presence[j] >= MIN_SCORE:
+                if not person.frames:
+                    people.append(person)
+                person.see(frame, look, j)
+        _merge(people, frame)
+
+
+def match(people: list[Person], detections: Detections, frame: int, fps_hz: float) -> list[tuple[Person, Doubles]]:
+    """Regions to look at: detections with whom they continue or begin, and recent people whom the detector missed."""
+    regions = list(detections.regions)
+    wanted = []
+    for person in sorted(people, key=lambda p: -p.frames[-1]):
+        last = person.regions[-1]
+        apart = [np.hypot(*(r[:2] - last[:2])) / max(r[2], last[2]) for r in regions]
+        if apart and min(apart) < NEAR:
+            wanted.append((person, regions.pop(int(np.argmin(apart)))))
+        elif frame - person.frames[-1] <= LOST_S * fps_hz:
+            wanted.append((person, last))
+    return wanted + [(Person(), r) for r in regions[:MAX_PEOPLE]]
+
+
+def _merge(people: list[Person], frame: int) -> None:
+    """Two candidates on the same body become the older one."""
+    now = [p for p in people if p.frames[-1] == frame]
+    for i, older in enumerate(now):
+        for younger in now[i + 1 :]:
+            a, b = older.regions[-1], younger.regions[-1]
+            if younger in people and np.hypot(*(a[:2] - b[:2])) < 0.1 * max(a[2], b[2]):
+                people.remove(younger)
+
+
+def _landmarks(pose: BlazePose, people: list[Person], start: int, block: Bytes, fps_hz: float, batch: int) -> None:
+    """Keypoints of the likely lifters on every frame of a block."""
+    numbers = np.arange(start, start + len(block))
+    for person in _likely(people, start, start + len(block) + BLOCK):
+        regions = person.steady(numbers, fps_hz)
+        seen = np.flatnonzero(np.isfinite(regions[:, 0]))
+        piece = absent(len(block))
+        for i in range(0, len(seen), batch):
+            rows = seen[i : i + batch]
+            look = pose.look(block[rows], regions[rows])
+            there = look.presence >= MIN_SCORE
+            piece[rows[there]] = posed(look)[there]
+        person.pieces[start] = piece
+
+
+def posed(pose: Pose) -> Floats:
+    """Keypoints (B, 27, 3) of a pose, with the trunk's outline where masks were asked for."""
+    if pose.masks is None:
+        return keypoints(pose.points)
+    spots = inverse(pose.points[..., :2], pose.regions, LANDMARK_PX)
+    trunk = outline(pose.masks, np.concatenate([spots, pose.points[..., 2:]], -1))
+    trunk[..., :2] = project(trunk[..., :2], pose.regions, LANDMARK_PX)
+    return keypoints(pose.points, trunk)
+
+
+def _likely(people: list[Person], first: int, end: int) -> list[Person]:
+    """People seen from frame ``first`` to ``end``, the largest ones; while somebody lies the upright are left out."""
+    rows = []
+    for person in people:
+        here = [i for i, f in enumerate(person.frames) if first <= f < end]
+        if here:
+            lies = float(np.mean([person.lying[i] >= LYING for i in here]))
+            rows.append((lies > 0.25, float(np.median([person.regions[i][2] for i in here])), person))
+    lying = [row for row in rows if row[0]] or rows
+    return [person for _, _, person in sorted(lying, key=lambda row: -row[1])[:MAX_PEOPLE]]
+
+
+def _whole(person: Person, count: int) -> Floats:
+    """Keypoints (T, 27, 3) of all frames, NaN where the person was not looked at."""
+    track = absent(count)
+    for start, piece in person.pieces.items():
+        track[start : start + len(piece)] = piece
+    return track

@@ -1,0 +1,243 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from src.motion.cycle import STYLES, sample_severity, sample_tempo
+from src.motion.faults import FAULT_KEYS, FAULTS, judge
+from src.motion.kinematics import JOINTS, perform, sample_performance, trunk_thigh_deg
+from src.motion.person import ARMS, LOADS, sample_person, sample_setup
+from src.motion.spine import MID_LUMBAR, bend, lumbar_offset
+
+SEEDS = st.integers(0, 2**31)
+
+
+def play(seed, reps=2, fps_hz=20.0, setup_changes=None, **faults):
+    """A set with exactly these severities (none by default)."""
+    rng = np.random.default_rng(seed)
+    person = sample_person(rng)
+    setup, tempo, severity = sample_setup(rng, person), sample_tempo(rng), sample_severity(rng, reps)
+    none = {"overarch": np.zeros(reps), "tuck": np.zeros(reps), "partial_range": np.zeros(reps), "feet_too_far": 0.0}
+    given_faults = {
+        key: value if isinstance(value, str | bool | float) else np.asarray(value) for key, value in faults.items()
+    }
+    return perform(
+        person, replace(setup, **(setup_changes or {})), tempo, replace(severity, **none | given_faults), fps_hz, rng
+    )
+
+
+def during(perf):
+    """Frames inside the reps."""
+    seconds = np.arange(len(perf.joints)) / perf.fps_hz
+    return (seconds >= perf.reps[0].start_s) & (seconds <= perf.reps[-1].end_s)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS)
+def test_closed_chain(seed):
+    rng = np.random.default_rng(seed)
+    perf = sample_performance(sample_person(rng), 2, 20.0, rng)
+    on = during(perf)
+    assert np.isfinite(perf.joints).all()
+    for side in ("left", "right"):
+        for point in ("ankle", "heel", "toe"):
+            assert np.ptp(perf[f"{side}_{point}"][on], axis=0).max() < 0.005
+    person = perf.person
+    lengths = {("hip", "knee"): person.thigh_m, ("knee", "ankle"): person.shank_m}
+    lengths |= {("shoulder", "elbow"): person.upper_arm_m, ("elbow", "wrist"): person.forearm_m}
+    for (a, b), length in lengths.items():
+        for side in ("left", "right"):
+            bone = np.linalg.norm(perf[f"{side}_{a}"] - perf[f"{side}_{b}"], axis=-1)
+            np.testing.assert_allclose(bone[on], length, atol=1e-6)
+    vertebrae = np.stack([perf[name] for name in JOINTS if name.startswith("spine_")], axis=1)
+    assert np.ptp(np.linalg.norm(np.diff(vertebrae, axis=1), axis=-1), axis=0).max() < 1e-9
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS)
+def test_upper_back_rests_on_the_bench_and_nothing_sinks(seed):
+    rng = np.random.default_rng(seed)
+    perf = sample_performance(sample_person(rng), 2, 20.0, rng)
+    on, bench = during(perf), perf.setup.bench_m
+    back = np.stack([perf[f"rear_{n}"] for n in ("c7", "t3", "t6", "t9", "t12")], axis=1)[on][..., [0, 2]]  # (T, 5, 2)
+    share = np.linspace(0, 1, 40)[:, None, None, None]
+    skin = (back[:, :-1] * (1 - share) + back[:, 1:] * share).swapaxes(0, 1).reshape(len(back), -1, 2)
+    over = np.where(skin[..., 0] <= 0, skin[..., 1] - bench, np.hypot(skin[..., 0], skin[..., 1] - bench))
+    if bench == 0:
+        over = skin[..., 1]
+    assert np.abs(over.min(axis=1)).max() < 0.010
+    low = np.stack([perf[name] for name in JOINTS if name.startswith("rear_")], axis=1)[on][..., 2]
+    assert low.min() > -0.010
+
+
+def test_clean_reps_match_published_ranges(capsys):
+    rows, bridge_rows = [], []
+    for seed in range(120):
+        perf = play(seed)
+        hip = trunk_thigh_deg(*(0.5 * (perf[f"left_{n}"] + perf[f"right_{n}"]) for n in ("shoulder", "hip", "knee")))
+        for rep in perf.reps:
+            frames = slice(round(rep.start_s * 20), round(rep.end_s * 20) + 1)
+            q = rep.quantities
+            row = (q["hip_top_deg"], hip[frames].min(), q["knee_top_deg"], q["shin_top_deg"], rep.end_s - rep.start_s)
+            (rows if perf.setup.bench_m else bridge_rows).append(row)
+    mean, spread = np.mean(rows, axis=0), np.std(rows, axis=0)
+    names = ("lockout", "bottom", "knee", "shin", "rep s")
+    published = (178, 116, 90, 0, 3.5)
+    with capsys.disabled():
+        print(
+            "\nclean reps:",
+            ", ".join(f"{n} {m:.1f}+-{s:.1f} ({p})" for n, m, s, p in zip(names, mean, spread, published, strict=True)),
+        )
+    assert 176 < mean[0] < 180 and 1.5 < spread[0] < 4
+    assert 108 < mean[1] < 122 and 85 < mean[2] < 96 and -4 < mean[3] < 4 and 2.5 < mean[4] < 4.5
+    assert 175 < np.mean(bridge_rows, axis=0)[0] < 181
+
+
+def test_ten_degrees_of_lumbar_move_the_middle_by_three_to_five_hundredths():
+    trunk = bend(sample_person(np.random.default_rng(0)), np.array([-10.0, 0.0, 10.0]))
+    offset = lumbar_offset(trunk.shoulder, trunk.hip, trunk.spine[:, MID_LUMBAR])
+    assert -0.05 < offset[0] - offset[1] < -0.03 and 0.03 < offset[2] - offset[1] < 0.05
+    chord = np.linalg.norm(trunk.hip - trunk.shoulder, axis=-1)
+    assert abs(chord[0] / chord[1] - 1) < 0.02  # the joints hardly move
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [
+        ({}, ()),
+        ({"overarch": [1.2, 1.2], "style": "arch"}, ("overarch",)),
+        ({"overarch": [1.2, 1.2], "style": "above"}, ("overarch",)),
+        ({"overarch": [1.2, 1.2], "style": "throughout"}, ("overarch",)),
+        ({"tuck": [1.2, 1.2]}, ("tuck",)),
+        ({"feet_too_far": 1.1}, ("feet_too_far",)),
+        ({"partial_range": [1.2, 1.2], "shallow": False}, ("partial_range",)),
+        ({"tuck": [1.2, 1.2], "feet_too_far": 1.1}, ("tuck", "feet_too_far")),
+    ],
+)
+def test_label_truth_table(faults, expected):
+    labels = [
+        r.labels
+        for seed in range(12)
+        for r in play(seed, setup_changes={"bench_m": 0.40, "contact": 0.27}, **faults).reps
+    ]
+    for key in FAULT_KEYS:
+        share = np.nanmean([row[key] for row in labels])
+        assert share > 0.9 if key in expected else share < 0.1, (key, share)
+
+
+def test_labels_follow_the_joints_not_the_wish():
+    perf = play(3, reps=3, overarch=[0.0, 0.5, 1.2], style="arch")
+    for rep in perf.reps:
+        for fault in FAULTS:
+            assert np.array_equal(rep.labels[fault.key], judge(fault, rep.quantities), equal_nan=True)
+    lumbar = [rep.quantities["lumbar_top"] for rep in perf.reps]
+    assert lumbar[0] < lumbar[1] < lumbar[2]
+
+
+def test_shallow_last_reps_are_partial_against_the_best():
+    perf = play(
+        5, reps=3, partial_range=[0.0, 0.0, 1.0], shallow=True, setup_changes={"bench_m": 0.42, "contact": 0.27}
+    )
+    assert [rep.labels["partial_range"] for rep in perf.reps] == [0, 0, 1]
+    assert perf.reps[2].quantities["hip_top_deg"] > 170
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS)
+def test_same_seed_same_set_and_frame_rate_changes_only_sampling(seed):
+    one, two, fine = (play(seed, fps_hz=fps) for fps in (15.0, 15.0, 30.0))
+    assert np.array_equal(one.joints, two.joints)
+    assert [r.start_s for r in one.reps] == [r.start_s for r in fine.reps]
+    n = min(len(one.joints), len(fine.joints[::2]))
+    np.testing.assert_allclose(one.joints[:n], fine.joints[::2][:n], atol=1e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS)
+def test_mirrored_setup_mirrors_the_legs(seed):
+    perf = play(seed)
+    setup = perf.setup
+    left, right = setup.knees_deg
+    changes = {"knees_deg": (right, left), "feet_skew_m": -setup.feet_skew_m, "head_turn_deg": -setup.head_turn_deg}
+    other = play(seed, setup_changes=changes)
+    steady = during(perf)
+    for point in ("hip", "knee", "ankle", "toe", "shoulder"):
+        np.testing.assert_allclose(
+            perf[f"left_{point}"][steady] * (1, -1, 1), other[f"right_{point}"][steady], atol=2e-3, err_msg=point
+        )
+
+
+def nuisance(perf, rep):
+    setup, person = perf.setup, perf.person
+    one_hot = [setup.load == x for x in LOADS] + [setup.arms == x for x in ARMS]
+    body = [
+        person.thigh_m / person.trunk_m,
+        person.shank_m / person.trunk_m,
+        person.belly,
+        person.depth,
+        person.glute,
+        person.sex == "male",
+    ]
+    habits = [
+        setup.stance_m,
+        setup.toe_out_deg,
+        *setup.knees_deg,
+        setup.plate_m,
+        setup.bench_m,
+        setup.shrug,
+        setup.contact,
+    ]
+    return [*one_hot, *body, *habits, person.height_m, rep.end_s - rep.start_s, len(perf.reps), rep.start_s]
+
+
+def head_points(perf, rep):
+    frames = [round(t * perf.fps_hz) for t in (rep.start_s, rep.top_s)]
+    middle = (perf["left_ear"] + perf["right_ear"])[frames] / 2
+    points = [
+        (perf[n][frames] - middle) / perf.person.head_m for n in ("nose", "left_eye", "right_eye", "left_ear", "crown")
+    ]
+    return np.ravel(points).tolist()
+
+
+def test_nothing_but_the_fault_betrays_the_fault():
+    """A probe on nuisance variables, and one on head points alone, must stay near chance for every fault."""
+    rows, heads, labels, people = [], [], [], []
+    for seed in range(450):
+        rng = np.random.default_rng((11, seed))
+        perf = sample_performance(sample_person(rng), int(rng.integers(1, 4)), 10.0, rng)
+        for rep in perf.reps:
+            rows.append(nuisance(perf, rep))
+            heads.append(head_points(perf, rep))
+            labels.append([rep.labels[key] for key in FAULT_KEYS])
+            people.append(seed)
+    truth, groups = np.array(labels), np.array(people)
+    for features in (np.array(rows, float), np.array(heads)):
+        for i, key in enumerate(FAULT_KEYS):
+            known = np.isfinite(truth[:, i])
+            probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+            folds = GroupKFold(4)
+            p = cross_val_predict(
+                probe, features[known], truth[known, i], groups=groups[known], cv=folds, method="predict_proba"
+            )
+            assert roc_auc_score(truth[known, i], p[:, 1]) < 0.6, key
+
+
+def test_prevalence():
+    labels = []
+    for seed in range(400):
+        rng = np.random.default_rng((5, seed))
+        labels += [[r.labels[k] for k in FAULT_KEYS] for r in sample_performance(sample_person(rng), 3, 10.0, rng).reps]
+    present = (np.array(labels) == 1).mean(axis=0)
+    assert (present > 0.12).all() and (present < 0.3).all(), present
+    assert 0.3 < (~(np.array(labels) == 1).any(axis=1)).mean() < 0.55
+
+
+def test_styles_are_known():
+    assert {sample_severity(np.random.default_rng(s), 2).style for s in range(40)} == set(STYLES)

@@ -1,0 +1,116 @@
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.motion.keypoints import HIP_THRUST
+from src.video import blazepose, crop
+
+ROOT = Path(__file__).resolve().parents[2]
+MAKER = runpy.run_path(str(ROOT / "tests/golden/make_blazepose.py"))
+
+
+@pytest.fixture(scope="module")
+def pose():
+    return blazepose.BlazePose(ROOT / "data/weights", masks=False)
+
+
+def errors(pose, picture, official):
+    """Distances (33,) in px of the 256 px crop, None when nobody is found; found or not is as official."""
+    mine = pose.static(picture[None])
+    assert np.isfinite(mine.points[0]).all() == np.isfinite(official).all()
+    if np.isnan(official).any():
+        return None
+    return np.hypot(*(mine.points[0, :33] - official)[:, :2].T) * 256 / mine.regions[0, 2]
+
+
+def test_landmarks_are_those_of_the_official_static_mode(pose):
+    golden = np.load(ROOT / "tests/golden/blazepose.npz")
+    pictures = MAKER["pictures"]()
+    assert list(pictures) == list(golden["names"])
+    found = [errors(pose, p, g) for p, g in zip(pictures.values(), golden["landmarks"], strict=True)]
+    apart = np.concatenate([e for e in found if e is not None])
+    assert len(apart) >= 10 * 33 and any(e is None for e in found)
+    assert np.median(apart) <= 0.5 and np.percentile(apart, 95) <= 2
+
+
+def test_a_batch_of_pictures_is_each_of_them(pose):
+    pictures = MAKER["pictures"]()
+    both = np.stack([pictures["astronaut"], pictures["half"], np.zeros_like(pictures["half"])])
+    batch = pose.static(both)
+    assert np.isnan(batch.points[2]).all() and batch.presence[2] == 0
+    for i in (0, 1):
+        np.testing.assert_allclose(batch.points[i], pose.static(both[i : i + 1]).points[0], atol=0.5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.parametrize(("precision", "limit_px"), [("fp32", 0.5), ("fp16", 2)])
+def test_the_gpu_agrees(pose, precision, limit_px):
+    picture = MAKER["pictures"]()["astronaut"][None]
+    gpu = blazepose.BlazePose(ROOT / "data/weights", "cuda", precision, masks=False)
+    apart = (gpu.static(picture).points - pose.static(picture).points)[0, :33, :2]
+    assert np.median(np.abs(apart)) * 256 / 1255 < limit_px
+
+
+@pytest.mark.parametrize("border", ["black", "edge"])
+def test_both_crops_give_the_same_grey_levels(border, monkeypatch):
+    rng = np.random.default_rng(0)
+    frames = torch.from_numpy(rng.integers(0, 256, (3, 40, 60, 3), np.uint8))
+    regions = np.array([[30, 20, 60, 0.0], [10, 30, 45, 1.2], [55.5, 3.3, 12, -2.5]])
+    native = crop.crop(frames, regions, 32, border)
+    monkeypatch.setattr(crop, "cv2", None)
+    assert torch.equal(native, crop.crop(frames, regions, 32, border))
+
+
+def test_a_crop_shows_what_its_region_says():
+    frames = torch.arange(64, dtype=torch.uint8).view(1, 8, 8, 1).repeat(1, 1, 1, 3)
+    same = crop.crop(frames, np.array([[4, 4, 8, 0.0]]), 8)
+    assert torch.equal(same[..., 0].byte(), frames[..., 0])
+    black = crop.crop(frames, np.array([[8, 4, 8, 0.0]]), 8, "black")
+    assert torch.equal(black[0, :, :4, 0].byte(), frames[0, :, 4:, 0]) and not black[0, :, 4:].any()
+
+
+@given(st.floats(-500, 500), st.floats(-500, 500), st.floats(5, 2000), st.floats(-3.1, 3.1))
+def test_projection_goes_there_and_back(x, y, side, angle):
+    region = np.array([[x, y, side, angle]])
+    points = np.array([[[0.0, 0], [256, 0], [31.5, 200]]])
+    back = crop.inverse(crop.project(points, region, 256), region, 256)
+    np.testing.assert_allclose(back, points, atol=1e-6)
+    np.testing.assert_allclose(crop.project(np.array([[[128.0, 128]]]), region, 256)[0, 0], [x, y], atol=1e-6)
+
+
+@pytest.mark.parametrize(("rim", "angle"), [((0, -10), 0.0), ((10, 0), np.pi / 2), ((-10, 0), -np.pi / 2)])
+def test_a_region_turns_the_body_upright(rim, angle):
+    region = blazepose.region(np.zeros((1, 2)), np.array([rim], float))
+    np.testing.assert_allclose(region[0], [0, 0, 25, angle], atol=1e-9)
+
+
+def test_overlapping_boxes_become_their_weighted_mean():
+    def box(x):
+        return [[x, 0], [x + 10, 10], [x + 5, 5]]
+
+    means, scores = blazepose.suppress(np.array([box(0.0), box(2.0), box(50.0)]), np.array([0.9, 0.6, 0.7]))
+    assert scores.tolist() == [0.9, 0.7]
+    np.testing.assert_allclose(means[:, 2], [[5.8, 5], [55, 5]])
+
+
+def test_heat_moves_a_point_and_cold_does_not():
+    heat = torch.full((1, 64, 64, 2), -20.0)
+    heat[0, 21, 33, 0] = 20
+    points = torch.tensor([[[30.5 / 64, 20.2 / 64], [0.5, 0.5]]])
+    moved = blazepose.refine(points, heat)
+    torch.testing.assert_close(moved[0, 0], torch.tensor([33 / 64, 21 / 64]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(moved[0, 1], points[0, 1])
+    outside = torch.tensor([[[-0.1, 0.5], [1.0, 0.5]]])
+    torch.testing.assert_close(blazepose.refine(outside, torch.full_like(heat, 20.0)), outside)
+
+
+def test_points_get_our_names():
+    points = np.stack([np.arange(39), np.arange(39), np.ones(39)], -1)[None].astype(float)
+    ours = blazepose.keypoints(points)[0]
+    assert [ours[HIP_THRUST.index(n), 0] for n in ("nose", "left_hip", "right_hip", "left_toe")] == [0, 23, 24, 31]
+    assert np.isnan(ours[21:, :2]).all() and (ours[21:, 2] == 0).all()

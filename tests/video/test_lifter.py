@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import torch
+
+from src.motion.keypoints import HIP_THRUST
+from src.video import choice, lifter
+from src.video.blazepose import HIP_CENTRE, RIM, Detections, Pose
+
+FPS_HZ, SIZE_PX = 30.0, (640, 480)
+
+
+def body(hips, trunk, rise=0.0):
+    """Landmarks (39, 3) of somebody with hips at (x, y), a trunk vector towards the shoulders, and lifted hips."""
+    hips, trunk = np.array(hips, float), np.array(trunk, float)
+    points = np.ones((39, 3))
+    points[:, :2] = hips
+    points[[11, 12], :2] += trunk
+    points[[27, 28], :2] += -trunk + [0, 30]
+    points[[23, 24], 1] -= rise
+    points[RIM, :2] = hips + 1.5 * trunk
+    points[HIP_CENTRE, :2] = hips
+    return points
+
+
+class FakePose:
+    """People by script: the frame's first pixel is its number; ``people(t)`` gives landmarks (39, 3) each."""
+
+    def __init__(self, people, misses=()):
+        self.people, self.misses, self.detected, self.looked = people, misses, [], 0
+
+    def number(self, frame):
+        return int(frame[0, 0, 0]) + 256 * int(frame[0, 0, 1])
+
+    def detect(self, frames):
+        out = []
+        for t in map(self.number, frames):
+            self.detected.append(t)
+            p = np.array([] if t in self.misses else self.people(t)).reshape(-1, 39, 3)
+            out.append(Detections(p[:, HIP_CENTRE, :2], p[:, RIM, :2], p[:, 11, :2], np.ones(len(p))))
+        return out
+
+    def look(self, frames, regions):
+        self.looked += len(frames)
+        points, presence = np.zeros((len(frames), 39, 3)), np.zeros(len(frames))
+        for i, (frame, region) in enumerate(zip(frames, regions, strict=True)):
+            for p in self.people(self.number(frame)):
+                if np.hypot(*(p[HIP_CENTRE, :2] - region[:2])) < 0.3 * region[2]:
+                    points[i], presence[i] = p, 1
+        return Pose(points, presence, None, regions)
+
+
+def frames(count, batch=5):
+    numbers = np.arange(count)
+    pictures = np.zeros((count, 4, 4, 3), np.uint8)
+    pictures[:, 0, 0, 0], pictures[:, 0, 0, 1] = numbers % 256, numbers // 256
+    for start in range(0, count, batch):
+        yield pictures[start : start + batch], numbers[start : start + batch] / FPS_HZ
+
+
+def lifting(t, x=200):
+    return body((x, 300), (-100, 0), 25 + 25 * np.sin(2 * np.pi * t / 60))
+
+
+def standing(t, x=500):
+    return body((x, 200), (0, -80))
+
+
+def hips(track):
+    return track.keypoints[:, HIP_THRUST.index("left_hip")]
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 150])
+def test_every_frame_has_its_row_however_frames_come(count):
+    tracks = [lifter.follow(FakePose(lambda t: [lifting(t)]), frames(count, b), FPS_HZ, SIZE_PX) for b in (1, 7, 200)]
+    for track in tracks:
+        assert track.people == 1 and track.size_px == SIZE_PX and len(track.keypoints) == count
+        wanted = [lifting(t)[23, 1] for t in range(count)]
+        np.testing.assert_allclose(hips(track)[:, 1], wanted, rtol=1e-5)
+
+
+def test_the_detector_runs_on_every_eighth_frame():
+    pose = FakePose(lambda t: [lifting(t)])
+    lifter.follow(pose, frames(100), FPS_HZ, SIZE_PX)
+    assert pose.detected == list(range(0, 100, 8))
+    assert pose.looked == 100 + 13
+
+
+def test_nobody_is_all_nan():
+    track = lifter.follow(FakePose(lambda t: []), frames(20), FPS_HZ, SIZE_PX)
+    assert track.people == 0 and np.isnan(track.keypoints[..., :2]).all() and (track.keypoints[..., 2] == 0).all()
+
+
+def test_no_frames_is_an_empty_track():
+    assert lifter.follow(FakePose(lambda t: []), iter(()), FPS_HZ, SIZE_PX).keypoints.shape == (0, 27, 3)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_lifter_is_chosen_not_the_larger_bystander(order):
+    def people(t):
+        return [lifting(t), body((500, 200), (0, -200))][::order]
+
+    track = lifter.follow(FakePose(people), frames(200), FPS_HZ, SIZE_PX)
+    assert track.people == 1 and np.nanmedian(hips(track)[:, 0]) == 200
+
+
+def test_two_lifters_are_two_people():
+    track = lifter.follow(FakePose(lambda t: [lifting(t), lifting(t + 20, 480)]), frames(200), FPS_HZ, SIZE_PX)
+    assert track.people == 2
+
+
+def test_the_detector_may_miss_a_second():
+    pose = FakePose(lambda t: [lifting(t)], misses=range(40, 64))
+    track = lifter.follow(pose, frames(128), FPS_HZ, SIZE_PX)
+    assert np.isfinite(hips(track)[:, 0]).all()
+
+
+def test_who_leaves_is_missing_until_back():
+    track = lifter.follow(FakePose(lambda t: [] if 60 <= t < 200 else [lifting(t)]), frames(260), FPS_HZ, SIZE_PX)
+    there = np.isfinite(hips(track)[:, 0])
+    assert track.people == 1 and there[:60].all() and there[200:].all() and not there[60:200].any()
+
+
+def test_regions_are_steady_while_hips_move():
+    person = lifter.Person()
+    for t in range(0, 128, 8):
+        pose = Pose(lifting(t)[None], np.ones(1), None, np.zeros((1, 4)))
+        pose.points[0, HIP_CENTRE, 1] += 20 * (-1) ** (t // 8)
+        person.see(t, pose, 0)
+    regions = person.steady(np.arange(128), FPS_HZ)
+    assert np.abs(np.diff(regions[:, 1])).max() < 0.5 and np.ptp(regions[16:-16, 1]) < 5
+
+
+@pytest.mark.parametrize(("swing", "wanted"), [(0.3, 1.0), (0.0, 0.0), (0.01, 0.07)])
+def test_periodicity(swing, wanted):
+    height = swing * np.sin(2 * np.pi * np.arange(300) / 75)
+    assert abs(choice.periodicity(height, FPS_HZ) - wanted) < 0.06
+
+
+def test_a_drift_is_no_rhythm():
+    assert choice.periodicity(np.linspace(0, 3, 300), FPS_HZ) < 0.2
+
+
+def test_masks_give_the_outline():
+    points = lifting(45)[None]
+    points[0, [25, 26], :2] = (280, 270)
+    region = np.array([[200.0, 300, 400, 0]])
+    masks = torch.full((1, 256, 256), -5.0)
+    masks[:, 100:148, 20:220] = 5
+    keypoints = lifter.posed(Pose(points, np.ones(1), masks, region))[0]
+    back, front = (keypoints[HIP_THRUST.index(n)] for n in ("back_50", "front_50"))
+    assert back[1] > 300 > front[1] and back[2] > 0.8 and front[2] > 0.8
