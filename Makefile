@@ -6,6 +6,7 @@ PYTHON ?= python3.11
 EXPERIMENT ?=
 VENV := .venv
 PY := $(VENV)/bin/python
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 STAGES := simulate detect train evaluate export

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markdown import Markdown
@@ -19,7 +20,15 @@ from src.motion.dataset import Count, LabelError, Sample, collate, data_hash, lo
 from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.keypoints import Track
 from src.motion.measure import Measures, measure_all, rule_scores
-from src.motion.metrics import average_precision, expected_calibration_error, f1, interval, precision, recall, reliability
+from src.motion.metrics import (
+    average_precision,
+    expected_calibration_error,
+    f1,
+    interval,
+    precision,
+    recall,
+    reliability,
+)
 from src.motion.model import Core, load_model
 from src.motion.reps import find_reps
 
@@ -57,19 +66,23 @@ def with_interval(metric: Any, people: Sequence[str], cfg: Evaluate) -> dict[str
     return {"value": value, "low": low, "high": high}
 
 
-def judge_fault(labels: Array, p: Array, rule: Array, threshold: float, people: Sequence[str], cfg: Evaluate) -> dict[str, Any]:
+def judge_fault(
+    labels: Array, p: Array, rule: Array, band: dict[str, float], people: Sequence[str], cfg: Evaluate
+) -> dict[str, Any]:
     """Every number of one fault on one set of reps, the rule baseline beside it."""
-    decided, ruled = (p >= threshold).astype(float), (rule >= 0.5).astype(float)
+    chosen, claimed, ruled = (np.asarray(x, float) for x in (p >= band["absent"], p >= band["present"], rule >= 0.5))
     known = np.isfinite(labels)
     return {
         "reps": int(known.sum()),
         "positives": int(np.nansum(labels)),
         "people": len({person for person, k in zip(people, known, strict=True) if k}),
-        "threshold": threshold,
+        "thresholds": band,
         "average_precision": with_interval(lambda rows: average_precision(labels[rows], p[rows]), people, cfg),
-        "f1": with_interval(lambda rows: f1(labels[rows], decided[rows]), people, cfg),
-        "precision": precision(labels, decided),
-        "recall": recall(labels, decided),
+        "f1": with_interval(lambda rows: f1(labels[rows], chosen[rows]), people, cfg),
+        "claims": int(claimed[known].sum()),
+        "claim_precision": precision(labels, claimed),
+        "claim_recall": recall(labels, claimed),
+        "abstained_share": float((chosen - claimed)[known].mean()) if known.any() else float("nan"),
         "ece": expected_calibration_error(labels, p),
         "rule_average_precision": average_precision(labels, rule),
         "rule_f1": f1(labels, ruled),
@@ -77,17 +90,24 @@ def judge_fault(labels: Array, p: Array, rule: Array, threshold: float, people: 
     }
 
 
-def judge_folder(core: Core, samples: list[Sample], thresholds: dict[str, float], cfg: Evaluate) -> tuple[dict[str, Any], Array, Array]:
+def judge_folder(
+    core: Core, samples: list[Sample], thresholds: dict[str, dict[str, float]], cfg: Evaluate
+) -> tuple[dict[str, Any], Array, Array]:
     """All faults on one folder's test reps; also its labels and probabilities for the figures."""
     labels = np.stack([s.faults for s in samples]).astype(np.float64)  # (N, L)
     p = probabilities_of(core, samples)
     rules = rule_scores(FAULTS, measures_of(samples, cfg.poses_dir))
     people = [s.subject for s in samples]
     faults = {
-        key: judge_fault(labels[:, i], p[:, i], rules[:, i], thresholds[key], people, cfg) for i, key in enumerate(FAULT_KEYS)
+        key: judge_fault(labels[:, i], p[:, i], rules[:, i], thresholds[key], people, cfg)
+        for i, key in enumerate(FAULT_KEYS)
     }
     macro = [faults[key]["average_precision"]["value"] for key in FAULT_KEYS]
-    return {"faults": faults, "macro_average_precision": float(np.nanmean(macro)), "people": len(set(people))}, labels, p
+    return (
+        {"faults": faults, "macro_average_precision": float(np.nanmean(macro)), "people": len(set(people))},
+        labels,
+        p,
+    )
 
 
 def judge_reps(counts: Sequence[Count]) -> dict[str, Any]:
@@ -109,23 +129,26 @@ def table(report: dict[str, Any]) -> str:
     """The results as one markdown table per origin of the data, never mixed."""
     lines = []
     for folder, part in report["folders"].items():
-        origin = ORIGIN.get(folder, f"own footage: {folder}")
         reps = part["reps"]
         lines += [
-            f"**{origin}** — {part['people']} people unseen in training; reps counted exactly in "
-            f"{100 * reps['exact_share']:.0f} % of {reps['clips']} clips.",
+            f"**{ORIGIN.get(folder, f'own footage: {folder}')}**: {part['people']} people unseen in training; "
+            f"reps counted exactly in {100 * reps['exact_share']:.0f} % of {reps['clips']} clips.",
             "",
-            "| fault | reps (with fault) | average precision (95 % by person) | F1 | ECE | angle rules: AP | angle rules: F1 |",
-            "|---|---|---|---|---|---|---|",
+            "| fault | reps (with it) | AP (95 % by person) | F1 (95 % by person) | claims right | ECE | rules: AP | rules: F1 |",
+            "|---|---|---|---|---|---|---|---|",
         ]
-        for key, fault in part["faults"].items():
-            dash = {name: f"{fault[name]:.2f}" if np.isfinite(fault[name]) else "–" for name in ("ece", "rule_average_precision", "rule_f1")}
-            lines.append(
-                f"| `{key}` | {fault['reps']} ({fault['positives']}) | {cell(fault['average_precision'])} | {cell(fault['f1'])} "
-                f"| {dash['ece']} | {dash['rule_average_precision']} | {dash['rule_f1']} |"
-            )
-        lines.append("")
+        lines += [table_row(key, fault) for key, fault in part["faults"].items()] + [""]
     return "\n".join(lines)
+
+
+def table_row(key: str, fault: dict[str, Any]) -> str:
+    """One fault; a dash where nothing could be measured."""
+    ece, rule_ap, rule_f1 = (
+        f"{fault[n]:.2f}" if np.isfinite(fault[n]) else "–" for n in ("ece", "rule_average_precision", "rule_f1")
+    )
+    right = f"{fault['claim_precision']:.2f} of {fault['claims']}" if fault["claims"] else "no claim"
+    cells = [f"`{key}`", f"{fault['reps']} ({fault['positives']})", cell(fault["average_precision"]), cell(fault["f1"])]
+    return f"| {' | '.join([*cells, right, ece, rule_ap, rule_f1])} |"
 
 
 def write_readme(path: Path, text: str) -> None:
@@ -136,7 +159,7 @@ def write_readme(path: Path, text: str) -> None:
     path.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{text}{END}", page, flags=re.DOTALL))
 
 
-def reliability_figure(labels: Array, p: Array, title: str) -> plt.Figure:
+def reliability_figure(labels: Array, p: Array, title: str) -> Figure:
     """Share of positives against mean probability, one line per fault."""
     figure, axis = plt.subplots(figsize=(5, 5), layout="constrained")
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
@@ -154,9 +177,16 @@ def work(cfg: Evaluate) -> None:
     samples, counts = load_samples(cfg.poses_dir)
     people = set(facts["people"]["test"])
     if shared := people & {*facts["people"]["train"], *facts["people"]["validation"]}:
-        raise LabelError(f"{cfg.models_dir / 'model.pt'}: {', '.join(sorted(shared))} in test and training; train again")
-    report: dict[str, Any] = {"revision": git_revision(), "data": data_hash(cfg.poses_dir), "model_data": facts["data"], "folders": {}}
-    cfg.reports_dir.mkdir(parents=True, exist_ok=True)
+        raise LabelError(
+            f"{cfg.models_dir / 'model.pt'}: {', '.join(sorted(shared))} in test and training; train again"
+        )
+    report: dict[str, Any] = {
+        "revision": git_revision(),
+        "data": data_hash(cfg.poses_dir),
+        "model_data": facts["data"],
+        "folders": {},
+    }
+    (figures := cfg.reports_dir / "figures").mkdir(parents=True, exist_ok=True)
     for folder in sorted({s.folder for s in samples}):
         chosen = [s for s in samples if s.folder == folder and s.subject in people]
         if not chosen:
@@ -166,7 +196,7 @@ def work(cfg: Evaluate) -> None:
         part["reps"] = judge_reps([c for c in counts if c.folder == folder and c.clip in clips])
         report["folders"][folder] = part
         figure = reliability_figure(labels, p, ORIGIN.get(folder, folder))
-        figure.savefig(cfg.reports_dir / f"reliability_{folder.replace('/', '_')}.png", dpi=110)
+        figure.savefig(figures / f"reliability_{folder.replace('/', '_')}.png", dpi=110)
         plt.close(figure)
     report["summary"] = {folder: part["macro_average_precision"] for folder, part in report["folders"].items()}
     text = table(report)

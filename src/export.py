@@ -18,12 +18,17 @@ class ParityError(RuntimeError):
     """The exported core differs from eager; the message carries the difference and the input."""
 
 
-def golden_inputs(lengths: tuple[int, ...], batches: tuple[int, ...], points: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+def golden_inputs(
+    lengths: tuple[int, ...], batches: tuple[int, ...], points: int
+) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Random walks as (keypoints, fps_hz, frames): every length and batch, missing points and gaps, ragged frame counts."""
     inputs = []
     for n, (length, batch) in enumerate((t, b) for t in lengths for b in batches):
         rng = torch.Generator().manual_seed(n)
-        walk = torch.randn(batch, length, points, 2, generator=rng).cumsum(dim=1) * 3 + torch.rand(batch, 1, points, 2, generator=rng) * 900
+        walk = (
+            torch.randn(batch, length, points, 2, generator=rng).cumsum(dim=1) * 3
+            + torch.rand(batch, 1, points, 2, generator=rng) * 900
+        )
         score = torch.rand(batch, length, points, 1, generator=rng)
         keypoints = torch.cat([walk, score], dim=-1)
         keypoints[torch.rand(batch, length, points, generator=rng) < 0.1] = float("nan")
@@ -47,7 +52,9 @@ def hold_parity(core: Core, exported: torch.nn.Module, tolerance: float, points:
             difference = largest_difference(core(*inputs), CoreOutput(*exported(*inputs)))
             if not difference <= tolerance:
                 shape = tuple(inputs[0].shape)
-                raise ParityError(f"exported core differs from eager by {difference:.2e} (allowed {tolerance:.0e}) on {shape}")
+                raise ParityError(
+                    f"exported core differs from eager by {difference:.2e} (allowed {tolerance:.0e}) on {shape}"
+                )
             worst = max(worst, difference)
     return worst
 
@@ -58,8 +65,13 @@ def metadata(facts: dict[str, Any], skeleton: Skeleton, core: Core) -> dict[str,
         "format": 1,
         "labels": facts["labels"],
         "thresholds": facts["thresholds"],
-        "skeleton": {"name": skeleton.name, "points": skeleton.points, "mirrored": skeleton.mirrored, "bones": skeleton.bones},
-        "input": "keypoints (N, T, K, 3): x px, y px, score (NaN or score 0 = missing); fps_hz (N); frames (N) real rows; one rep each",
+        "skeleton": {
+            "name": skeleton.name,
+            "points": skeleton.points,
+            "mirrored": skeleton.mirrored,
+            "bones": skeleton.bones,
+        },
+        "input": "keypoints (N, T, K, 3): x px, y px, score (NaN or 0 = missing); fps_hz (N); frames (N) real rows; a rep each",
         "output": "probabilities (N, L), evidence (N, T, L), observability (N, L), all in [0, 1]",
         "frames": core.frames,
         "receptive_field_samples": core.receptive_field,

@@ -23,7 +23,7 @@ from src.config import ConfigError, Detect, choose_device, device_name, fail, lo
 from src.detect import Detector, make_detector, track_clip
 from src.export import METADATA
 from src.motion.dataset import cut
-from src.motion.keypoints import SKELETONS, Track, TrackError
+from src.motion.keypoints import Track, TrackError
 from src.motion.measure import Measures, measure_all, view_of
 from src.motion.reps import Rep, find_reps, hip_motion
 from src.video.clips import ClipError
@@ -40,7 +40,22 @@ STATUSES = {
 }
 """Every status a clip can get, and what it means."""
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp", ".wmv", ".flv", ".ts"}
+VIDEO_SUFFIXES = {
+    ".mp4",
+    ".mov",
+    ".m4v",
+    ".avi",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".mts",
+    ".m2ts",
+    ".3gp",
+    ".wmv",
+    ".flv",
+    ".ts",
+}
 MIN_CLIP_S = 1.0
 MIN_FOUND = 0.3
 """Share of frames that must hold a person."""
@@ -91,7 +106,7 @@ class Scorer:
             self.core = torch.jit.load(str(path), map_location=device, _extra_files=extra)
             self.metadata: dict[str, Any] = json.loads(extra[METADATA])
             self.labels: list[str] = self.metadata["labels"]
-            self.thresholds: dict[str, float] = self.metadata["thresholds"]
+            self.thresholds: dict[str, dict[str, float]] = self.metadata["thresholds"]
         except (RuntimeError, ValueError, KeyError) as error:
             raise ConfigError(f"{path}: not a core of this project ({type(error).__name__})") from error
         self.device = device
@@ -110,13 +125,26 @@ class Scorer:
         measures = measure_all(track, list(reps))
         return [self.verdict(i + 1, rep, track, p[i], evidence[i], seen[i], measures[i]) for i, rep in enumerate(reps)]
 
+    def decide(self, label: str, p: float) -> int | None:
+        """1 from the fault's ``present`` threshold on, 0 below its ``absent`` threshold, None between: too close to say."""
+        band = self.thresholds[label]
+        return 1 if p >= band["present"] else 0 if p < band["absent"] else None
+
     def verdict(
-        self, number: int, rep: Rep, track: Track, p: np.ndarray, evidence: np.ndarray, seen: np.ndarray, measures: Measures
+        self,
+        number: int,
+        rep: Rep,
+        track: Track,
+        p: np.ndarray,
+        evidence: np.ndarray,
+        seen: np.ndarray,
+        measures: Measures,
     ) -> RepVerdict:
         """One rep's numbers under their labels."""
         first_s = max(0, int(round((rep.start_s - 0.25) * track.fps_hz))) / track.fps_hz
         decisions = {
-            label: int(p[i] >= self.thresholds[label]) if seen[i] >= MIN_OBSERVABLE else None for i, label in enumerate(self.labels)
+            label: self.decide(label, float(p[i])) if seen[i] >= MIN_OBSERVABLE else None
+            for i, label in enumerate(self.labels)
         }
         return RepVerdict(
             number, rep.start_s, rep.top_s, rep.end_s, rep.complete,
@@ -151,24 +179,28 @@ def judge_track(name: str, track: Track, scorer: Scorer) -> Verdict:
         status = "several_people"
     elif motion.confidence < MIN_CONFIDENCE:
         status = "low_confidence"
-    elif all(value is None for r in judged for value in r.decisions.values()):
+    elif all(value < MIN_OBSERVABLE for r in judged for value in r.observability.values()):
         status = "view_not_observable"
     if status != "ok":
         judged = tuple(abstained(r) for r in judged)
     p = {label: clip_probability(r.probabilities[label] for r in judged) for label in scorer.labels}
-    decisions = {label: clip_decision(label, judged, p[label], scorer) for label in scorer.labels}
+    decisions = {
+        label: clip_decision(label, judged, p[label], scorer) if status == "ok" else None for label in scorer.labels
+    }
     return Verdict(name, status, STATUSES[status], view, track.people, motion.confidence, judged, p, decisions)
 
 
 def clip_decision(label: str, reps: Sequence[RepVerdict], p: float, scorer: Scorer) -> int | None:
-    """1 or 0 where at least half of the reps could be judged, else None."""
-    known = [r for r in reps if r.decisions[label] is not None]
-    return int(p >= scorer.thresholds[label]) if 2 * len(known) >= len(reps) and known else None
+    """1, 0 or None by the clip's probability, where the fault was observable in at least half of the reps that may be judged."""
+    seen = [r for r in reps if r.observability[label] >= MIN_OBSERVABLE]
+    return scorer.decide(label, p) if 2 * len(seen) >= len(reps) else None
 
 
 def abstained(rep: RepVerdict) -> RepVerdict:
     """The same rep with no fault claimed."""
-    return RepVerdict(**{**{f.name: getattr(rep, f.name) for f in fields(rep)}, "decisions": dict.fromkeys(rep.decisions)})
+    return RepVerdict(
+        **{**{f.name: getattr(rep, f.name) for f in fields(rep)}, "decisions": dict.fromkeys(rep.decisions)}
+    )
 
 
 def stopped(name: str, status: str, detail: str) -> Verdict:
@@ -190,7 +222,9 @@ def find_videos(inputs: Sequence[str]) -> list[Path]:
     """Files as given, videos of folders recursively and sorted, each once."""
     paths: list[Path] = []
     for entry in map(Path, inputs):
-        inside = sorted(p for p in entry.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES) if entry.is_dir() else [entry]
+        inside = (
+            sorted(p for p in entry.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES) if entry.is_dir() else [entry]
+        )
         paths += inside
     return list(dict.fromkeys(paths))
 
@@ -233,7 +267,9 @@ def rep_rows(verdict: Verdict, labels: Sequence[str]) -> list[dict[str, object]]
             "clip": verdict.clip, "rep": rep.rep, "start_s": rep.start_s, "top_s": rep.top_s, "end_s": rep.end_s,
             "complete": rep.complete,
         }  # fmt: skip
-        row |= {f"p_{label}": rep.probabilities[label] for label in labels} | {label: rep.decisions[label] for label in labels}
+        row |= {f"p_{label}": rep.probabilities[label] for label in labels} | {
+            label: rep.decisions[label] for label in labels
+        }
         rows.append({column: text(value) for column, value in (row | asdict(rep.measures)).items()})
     return rows
 
@@ -279,12 +315,24 @@ def write_tables(out: Path, verdicts: Sequence[Verdict], labels: Sequence[str]) 
 
 def show(verdicts: Sequence[Verdict], labels: Sequence[str], console: Console) -> None:
     """The table people read."""
-    table = Table("clip", "status", "view", "reps", *labels, "hip top", "shin top", title="verdicts (probability, ✗ = fault, – = not judged)")
+    table = Table(
+        "clip",
+        "status",
+        "view",
+        "reps",
+        *labels,
+        "hip top",
+        "shin top",
+        title="verdicts (probability, ✗ = fault, – = not judged)",
+    )
     marks = {1: " ✗", 0: "", None: " –"}
     for v in verdicts:
         p, decisions = v.probabilities or {}, v.decisions or {}
         cells = [f"{p[label]:.2f}{marks[decisions[label]]}" if label in p else "" for label in labels]
-        tops = [f"{np.median([getattr(r.measures, name) for r in v.reps]):.0f}°" if v.reps else "" for name in ("hip_top_deg", "shin_top_deg")]
+        tops = [
+            f"{np.median([getattr(r.measures, name) for r in v.reps]):.0f}°" if v.reps else ""
+            for name in ("hip_top_deg", "shin_top_deg")
+        ]
         table.add_row(v.clip, v.status, v.view, str(len(v.reps)), *cells, *tops)
     console.print(table)
     for v in verdicts:
@@ -301,7 +349,9 @@ def run(args: argparse.Namespace, report: Callable[[str], None]) -> list[Verdict
     report(f"judging on {device_name(device)}")
     paths = find_videos(args.inputs)
     if not paths:
-        raise ConfigError(f"{', '.join(args.inputs)}: no video found; known suffixes are {' '.join(sorted(VIDEO_SUFFIXES))}")
+        raise ConfigError(
+            f"{', '.join(args.inputs)}: no video found; known suffixes are {' '.join(sorted(VIDEO_SUFFIXES))}"
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     verdicts: list[Verdict] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -323,10 +373,19 @@ def run(args: argparse.Namespace, report: Callable[[str], None]) -> list[Verdict
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m src.predict", description="Judge hip-thrust videos for four faults, per rep and per clip.")
+    p = argparse.ArgumentParser(
+        prog="python -m src.predict", description="Judge hip-thrust videos for four faults, per rep and per clip."
+    )
     p.add_argument("inputs", nargs="+", metavar="VIDEO|FOLDER", help="files, or folders that are searched for videos")
-    p.add_argument("--out", type=Path, default=Path("results"), help="folder of clips.csv, verdicts.csv and json/ (default: results)")
-    p.add_argument("--core", type=Path, default=Path("data/models/core.pt"), help="exported core (default: data/models/core.pt)")
+    p.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        help="folder of clips.csv, verdicts.csv and json/ (default: results)",
+    )
+    p.add_argument(
+        "--core", type=Path, default=Path("data/models/core.pt"), help="exported core (default: data/models/core.pt)"
+    )
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in conf/config.yaml")
     p.add_argument("--detector", choices=("blazepose", "keypointrcnn"), help="default: as in conf/config.yaml")
     p.add_argument("--weights", type=Path, help="folder or file of the detector's weights")

@@ -1,8 +1,13 @@
 """A hip thrust in closed form, on purpose without ``src.motion.kinematics``: what the tests know, they know from here."""
 
 import csv
+import os
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -12,6 +17,37 @@ from src.motion.dataset import COLUMNS
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.model import Core
+
+hypothesis.settings.register_profile("lockout", deadline=None, derandomize=True)  # the same cases on every machine
+hypothesis.settings.load_profile("lockout")
+
+ROOT = Path(__file__).resolve().parents[1]
+TORCH_NEEDS = {"typing_extensions", "sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "setuptools"}
+TORCH_ALONE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import numpy, torch
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in ALLOWED and top not in sys.stdlib_module_names:
+            raise ModuleNotFoundError(f"blocked: {name}", name=name)
+sys.meta_path.insert(0, Wall())
+"""
+
+
+def torch_alone(code, *arguments, cwd=ROOT, also=("src",)):
+    """Run code in a fresh interpreter that can import the standard library, numpy, torch and ``also``; what it printed."""
+    wall = TORCH_ALONE.replace("ALLOWED", repr({"numpy", "torch", *TORCH_NEEDS, *also}))
+    return python("-c", wall + code, *arguments, cwd=cwd)
+
+
+def python(*arguments, cwd=ROOT):
+    """A finished ``python`` process with its exit status, stdout and stderr."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+
 
 TRUNK_M, THIGH_M, SHANK_M = 0.52, 0.42, 0.42
 LEAD_S, RISE_S, HOLD_S, PAUSE_S = 0.8, 1.0, 0.5, 0.5

@@ -13,8 +13,8 @@ from src.video.tflite import WeightsError
 
 def settings(tmp_path, **changes):
     values = {
-        "clips_dir": tmp_path / "clips", "poses_dir": tmp_path / "poses", "detector": "blazepose",
-        "weights": Path("data/weights"), "device": "cpu", "precision": "fp32", "fps_hz": 15.0, "max_side_px": 64, "batch": 4,
+        "clips_dir": tmp_path / "clips", "poses_dir": tmp_path / "poses", "detector": "blazepose", "device": "cpu",
+        "weights": Path("data/weights"), "precision": "fp32", "fps_hz": 15.0, "max_side_px": 64, "batch": 4,
     }  # fmt: skip
     return Detect(**(values | changes))
 

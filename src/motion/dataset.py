@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -148,7 +147,9 @@ def matching(label: Label, reps: Sequence[Rep]) -> list[Rep]:
         return list(reps)
     start, end = label.start_s, label.end_s
     shared = [min(rep.end_s, end) - max(rep.start_s, start) for rep in reps]
-    if not shared or max(shared) <= 0.5 * min(end - start, reps[int(np.argmax(shared))].end_s - reps[int(np.argmax(shared))].start_s):
+    if not shared or max(shared) <= 0.5 * min(
+        end - start, reps[int(np.argmax(shared))].end_s - reps[int(np.argmax(shared))].start_s
+    ):
         return []
     return [reps[int(np.argmax(shared))]]
 
@@ -165,12 +166,23 @@ def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list
     reps = find_reps(track)
     pairs = [(label, rep) for label in labels for rep in matching(label, reps)]
     samples = [
-        Sample(cut(track, rep), track.fps_hz, visible(label.faults, label.view), label.subject, label.clip, label.view, folder, rep)
+        Sample(
+            cut(track, rep),
+            track.fps_hz,
+            visible(label.faults, label.view),
+            label.subject,
+            label.clip,
+            label.view,
+            folder,
+            rep,
+        )
         for label, rep in pairs
     ]
     timed = sum(label.start_s is not None for label in labels)
     first = labels[0]
-    return samples, Count(first.clip, folder, first.view, timed or len(reps), len(reps), len({rep.start_s for _, rep in pairs}))
+    return samples, Count(
+        first.clip, folder, first.view, timed or len(reps), len(reps), len({rep.start_s for _, rep in pairs})
+    )
 
 
 def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
@@ -237,7 +249,12 @@ def collate(samples: Sequence[tuple[Floats, float, Floats]]) -> Batch:
 class RepDataset(Dataset[tuple[Floats, float, Floats]]):
     """Samples as (keypoints, fps_hz, faults); ``augment`` changes each on the way out, seeded per epoch and item."""
 
-    def __init__(self, samples: Sequence[Sample], augment: Callable[[Floats, float, np.random.Generator], tuple[Floats, float]] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        augment: Callable[[Floats, float, np.random.Generator], tuple[Floats, float]] | None = None,
+        seed: int = 0,
+    ) -> None:
         self.samples, self.augment, self.seed, self.epoch = samples, augment, seed, 0
 
     def __len__(self) -> int:
@@ -247,7 +264,9 @@ class RepDataset(Dataset[tuple[Floats, float, Floats]]):
         sample = self.samples[i]
         if self.augment is None:
             return sample.keypoints, sample.fps_hz, sample.faults
-        keypoints, fps_hz = self.augment(sample.keypoints, sample.fps_hz, np.random.default_rng((self.seed, self.epoch, i)))
+        keypoints, fps_hz = self.augment(
+            sample.keypoints, sample.fps_hz, np.random.default_rng((self.seed, self.epoch, i))
+        )
         return keypoints, fps_hz, sample.faults
 
 
@@ -260,11 +279,11 @@ def augmented(keypoints: Floats, fps_hz: float, rng: np.random.Generator) -> tup
         keypoints, fps_hz = keypoints[::2], fps_hz / 2
     keypoints = keypoints.copy()
     xy = keypoints[..., :2]
-    size = float(np.nanmax(xy) - np.nanmin(xy))
+    size = float(np.nanmax(xy) - np.nanmin(xy))  # px, about a body
     roll = np.radians(rng.normal(0.0, 2.0))
     turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]], np.float32)
     xy[:] = xy @ turn + rng.normal(0.0, 0.003 * size, xy.shape) + rng.normal(0.0, 0.004 * size, (1, *xy.shape[1:]))
-    gone: NDArray[np.bool_] = rng.random(keypoints.shape[1]) < 0.04
+    gone = rng.random(keypoints.shape[1]) < 0.04
     keypoints[:, gone] = (np.nan, np.nan, 0.0)
     gaps = rng.random(keypoints.shape[:2]) < 0.03
     keypoints[gaps] = (np.nan, np.nan, 0.0)

@@ -40,9 +40,10 @@ class Fault:
 
 QUANTITIES = {
     "hip_top_deg": "signed trunk-thigh angle at lockout; 180 = straight, above 180 = hips above the shoulder-knee line",
-    "lumbar_top": "mid-lumbar distance from the shoulder-hip chord at lockout against the person's neutral, trunk lengths, + = arched",
+    "lumbar_top": "mid-lumbar point off the shoulder-hip chord at lockout, against neutral, trunk lengths, + arched",
     "knee_top_deg": "knee angle at lockout; 180 = straight leg",
     "shin_top_deg": "shin against the vertical at lockout; + = leaning away from the hips (feet far)",
+    "lean_top_deg": "shin_top_deg less what a raised trunk explains (a floor bridge leans the shins without a fault)",
     "rise_ratio": "hip rise of this rep over the person's own best rise in the set",
 }
 
@@ -57,11 +58,11 @@ FAULTS = (
         "tuck", "Tucked pelvis", "the tailbone tucks under and the low back rounds under load",
         (Cue("lumbar_top", -0.02, -0.03),), ("side",),
         "Keep the distance from breastbone to navel constant and move at the hips.",
-        "chord limit: working value of this project; a maximal voluntary pelvic tilt of 9-11 deg moves the mid-lumbar point about 2.3 cm",
+        "chord limit: working value of this project; a pelvic tilt of 9-11 deg moves the mid-lumbar point about 2.3 cm",
     ),
     Fault(
         "feet_too_far", "Feet too far from the hips", "at lockout the shins lean away from the hips",
-        (Cue("knee_top_deg", 100.0, 110.0), Cue("shin_top_deg", 10.0, 15.0)), ("side", "oblique"),
+        (Cue("knee_top_deg", 100.0, 110.0), Cue("lean_top_deg", 10.0, 15.0)), ("side", "oblique"),
         "Bring the feet in until the shins are vertical at the top.",
         "geometry for a 1.75 m person: feet 10 / 15 cm out give knee 105 / 114 deg, shin 13 / 21 deg",
     ),

@@ -65,7 +65,9 @@ def resample(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, M: int) -> tuple
     N, T, K, _ = keypoints.size()  # noqa: N806
     kernel = sample_weights(fps_hz, frames, T, M)  # (N, M, T)
     known = torch.isfinite(keypoints[..., 0]) & torch.isfinite(keypoints[..., 1]) & (keypoints[..., 2] > 0)
-    score = torch.where(known, keypoints[..., 2].clamp(0.0, 1.0) + 1e-3, torch.zeros_like(keypoints[..., 2]))  # (N, T, K)
+    score = torch.where(
+        known, keypoints[..., 2].clamp(0.0, 1.0) + 1e-3, torch.zeros_like(keypoints[..., 2])
+    )  # (N, T, K)
     xy = torch.where(known[..., None], keypoints[..., :2], torch.zeros_like(keypoints[..., :2]))
     total = kernel @ score  # (N, M, K)
     mean = (kernel @ (xy * score[..., None]).reshape(N, T, K * 2)).reshape(N, M, K, 2)

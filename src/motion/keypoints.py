@@ -122,7 +122,12 @@ class Track:
             with np.load(path, allow_pickle=False) as z:
                 width, height = (int(v) for v in z["size_px"])
                 return cls(
-                    z["keypoints"], float(z["fps_hz"]), (width, height), str(z["detector"]), int(z["people"]), str(z["skeleton"])
+                    z["keypoints"],
+                    float(z["fps_hz"]),
+                    (width, height),
+                    str(z["detector"]),
+                    int(z["people"]),
+                    str(z["skeleton"]),
                 )
         except (OSError, KeyError, ValueError) as error:
             raise TrackError(f"{path}: not a readable track ({error}); run python -m src.detect again") from error

@@ -153,10 +153,11 @@ def _sweep(person: Person, setup: Setup, shin_deg: float) -> tuple[float, float]
         hip[:, 0] + person.thigh_m * flat * np.cos(slope),
         hip[:, 1] + person.thigh_m * flat * np.sin(slope),
     )
-    shin = np.deg2rad(shin_deg)
+    raised = np.maximum(slope - np.deg2rad(180 - person.lockout_deg), 0.0)  # hips above shoulders, as in a bridge
+    shin = np.deg2rad(shin_deg) + setup.shin_follow * raised  # (400,)
     gap = knee_z - person.ankle_m - person.shank_m * flat * np.cos(shin)  # rises as the pitch falls
     at = int(np.argmax(gap >= 0)) if (gap >= 0).any() else int(np.argmax(gap))
-    ankle_x = float(knee_x[at] + person.shank_m * flat * np.sin(shin))
+    ankle_x = float(knee_x[at] + person.shank_m * flat * np.sin(shin[at]))
     low = int(
         np.argmax(placed["rear"][:, CHEST + 1 :, 1].min(axis=1) >= 0.0)
     )  # steepest with the buttocks above the floor
@@ -219,7 +220,7 @@ def _joints(
 def _angles(perf_joints: Array) -> dict[str, Array]:
     """True angles and offsets over time (T,) from joints (T, J, 3).
 
-    Keys: hip, knee, shin (deg), lumbar (trunk lengths), hip height (m).
+    Keys: hip, knee, shin, trunk (deg), lumbar (trunk lengths), hip height (m).
     """
     get = {name: perf_joints[:, i] for i, name in enumerate(JOINTS)}
     shoulder, hip, knee, ankle = (
@@ -234,6 +235,7 @@ def _angles(perf_joints: Array) -> dict[str, Array]:
     return {
         "hip": trunk_thigh_deg(shoulder, hip, knee), "knee": np.mean(bends, axis=0),
         "shin": np.rad2deg(np.arctan2(ankle[:, 0] - knee[:, 0], knee[:, 2] - ankle[:, 2])),
+        "trunk": np.rad2deg(np.arctan2(hip[:, 2] - shoulder[:, 2], np.abs(hip[:, 0] - shoulder[:, 0]))),
         "lumbar": lumbar_offset(shoulder[:, plane], hip[:, plane], get[f"spine_{NODES[MID_LUMBAR]}"][:, plane]),
         "rise": hip[:, 2],
     }  # fmt: skip
@@ -247,6 +249,8 @@ def _reps(joints: Array, curves: Curves, severity: Severity, neutral: float, fps
         top = inside[np.argmax(angles["rise"][inside])]
         near = slice(max(top - round(0.1 * fps_hz), 0), top + round(0.1 * fps_hz) + 1)
         values = {f"{key}_top_deg": float(angles[key][near].mean()) for key in ("hip", "knee", "shin")}
+        trunk = float(angles["trunk"][near].mean())
+        values["lean_top_deg"] = values["shin_top_deg"] - max(0.0, trunk)
         values["lumbar_top"] = float(angles["lumbar"][near].mean()) - neutral
         up = inside[inside <= top]
         to_line = up[angles["hip"][up] <= 180.5]  # what lies above the line is no range

@@ -86,13 +86,8 @@ def view_of(width: float) -> str:
     return "side" if width < WIDEST_SIDE else "oblique" if width < WIDEST_OBLIQUE else "frontal"
 
 
-MEASURED = {
-    "hip_top_deg": "hip_top_deg",
-    "knee_top_deg": "knee_top_deg",
-    "shin_top_deg": "lean_top_deg",
-    "rise_ratio": "rise_ratio",
-}
-"""Which measure stands for which true quantity of ``faults.QUANTITIES``; the lumbar chord has none in the joints."""
+MEASURED = {"hip_top_deg", "knee_top_deg", "lean_top_deg", "rise_ratio"}
+"""The quantities of ``faults.QUANTITIES`` that joints can show; the lumbar chord is not among them."""
 
 
 def rule_score(fault: Fault, measures: Measures) -> float:
@@ -100,7 +95,7 @@ def rule_score(fault: Fault, measures: Measures) -> float:
     scores = [0.0]
     for cue in fault.cues:
         if cue.quantity in MEASURED:
-            value = getattr(measures, MEASURED[cue.quantity])
+            value = getattr(measures, cue.quantity)
             scores.append((value - cue.absent) / (cue.present - cue.absent))
     return float(np.nanmax(scores))
 

@@ -73,6 +73,20 @@ def best_threshold(labels: Array, probabilities: Array) -> float:
     return float((p[order][best] + below) / 2)
 
 
+def claim_threshold(labels: Array, probabilities: Array, target: float = 0.8, least: int = 5) -> float:
+    """The lowest threshold from which on positives are right in ``target`` of cases, judged on ``least`` or more of them.
+
+    Above 1, so that nothing is ever claimed, where no threshold is that precise.
+    """
+    known = np.isfinite(labels)
+    y, p = labels[known], probabilities[known]
+    order = np.argsort(-p, kind="stable")
+    right = np.cumsum(y[order]) / np.arange(1, len(y) + 1)
+    last_of_tie = np.append(np.diff(p[order]) != 0, True)
+    good = np.flatnonzero((right >= target) & last_of_tie & (np.arange(1, len(y) + 1) >= least))
+    return float(p[order][good[-1]]) if len(good) else 1.01
+
+
 def calibrate(labels: Array, logits: Array) -> tuple[float, float]:
     """Platt's scale and bias for one fault, fitted by Newton's method with his smoothed targets (Platt 1999).
 

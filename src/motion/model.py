@@ -37,7 +37,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, M) -> (N, C, M)."""
-        return x + self.mix(self.drop(torch.relu(self.norm(self.wide(x)))))
+        y: Tensor = self.mix(self.drop(torch.relu(self.norm(self.wide(x)))))
+        return x + y
 
 
 class TemporalCNN(nn.Module):
@@ -65,6 +66,11 @@ class Core(nn.Module):
     ``scale`` and ``bias`` (L) are the calibration, fitted on validation people.
     """
 
+    scale: Tensor
+    bias: Tensor
+    widest: Tensor
+    needs_outline: Tensor
+
     def __init__(
         self,
         skeleton: Skeleton = HIP_THRUST,
@@ -81,13 +87,15 @@ class Core(nn.Module):
         self.receptive_field = 1 + 2 * (2**blocks - 1)
         self.register_buffer("scale", torch.ones(len(faults)))
         self.register_buffer("bias", torch.zeros(len(faults)))
-        self.register_buffer("widest", torch.tensor([WIDEST_SIDE if f.views == ("side",) else WIDEST_OBLIQUE for f in faults]))
+        self.register_buffer(
+            "widest", torch.tensor([WIDEST_SIDE if f.views == ("side",) else WIDEST_OBLIQUE for f in faults])
+        )
         self.register_buffer("needs_outline", torch.tensor([float(f.views == ("side",)) for f in faults]))
 
     def logits(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> Tensor:
         """Uncalibrated logits (N, L): what training minimises."""
         features, _ = self.features(keypoints, fps_hz, frames)
-        logits, _ = self.network(features)
+        logits: Tensor = self.network(features)[0]
         return logits
 
     def forward(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> CoreOutput:
@@ -103,7 +111,7 @@ class Core(nn.Module):
         """How far each fault can be judged (N, L): the camera stands sideways enough, and what carries the fault was seen.
 
         The camera's angle shows in the left-right distance of shoulders and hips, about 0.4 body scales together from the
-        side and 1.2 from 45 degrees; lumbar faults also need the trunk's outline.
+        side and 1.0 from 45 degrees; lumbar faults also need the trunk's outline.
         """
         width = pose.spread[:, :, 0].median(dim=1).values + pose.spread[:, :, 1].median(dim=1).values  # (N)
         sideways = torch.sigmoid((self.widest[None] - width[:, None]) * 12.0)  # (N, L)
@@ -112,7 +120,7 @@ class Core(nn.Module):
         return sideways * joints * (1.0 - self.needs_outline + self.needs_outline * outline)
 
 
-WIDEST_SIDE, WIDEST_OBLIQUE = 0.85, 1.35
+WIDEST_SIDE, WIDEST_OBLIQUE = 0.65, 1.1
 """Left-right distance of shoulders plus hips, in body scales, at which judging a fault becomes a coin's toss."""
 
 

@@ -52,19 +52,18 @@ class Person:
 class Setup:
     """One set's equipment and posture habits.
 
-    bench_m: height of the bench's edge; 0 = floor bridge. contact: where on the back it lies, trunk lengths below the
-    shoulders.
-    shin_deg: shin at a straight lockout,
-    + = feet far (the only entry that a fault moves). stance_m: between the ankles.
-    feet_skew_m: left foot ahead of the right. knees_deg: (left, right), + = knees out. load, plate_m,
-    bar_half_m: what lies on
-    the hips. arms: one of ``ARMS``. chin_deg, gaze_deg: head pitch in the room at the bottom, and its change towards
-    the top.
+    bench_m: height of the bench's edge; 0 = floor bridge. contact: where it meets the back, trunk lengths down.
+    shin_deg: shin at a straight lockout, + = feet far (the only entry that a fault moves); shin_follow: share of a raised
+    trunk's pitch that the shins lean besides. stance_m: between the ankles. feet_skew_m: left foot ahead of the right.
+    knees_deg: (left, right), + = knees out. load, plate_m, bar_half_m: what lies on the hips. arms: one of ``ARMS``.
+    chin_deg, gaze_deg: head pitch in the room at the bottom, and its change towards the top. head_turn_deg: to the left.
+    neck: length, 1 = average. shrug: shoulders up, trunk lengths.
     """
 
     bench_m: float
     contact: float
     shin_deg: float
+    shin_follow: float
     stance_m: float
     toe_out_deg: float
     feet_skew_m: float
@@ -124,7 +123,8 @@ def sample_setup(rng: np.random.Generator, person: Person) -> Setup:
     return Setup(
         bench_m=0.0 if floor else _between(rng, 0.41, 0.04, 0.30, 0.50),
         contact=_between(rng, 0.12, 0.03, 0.06, 0.18) if floor else _between(rng, 0.27, 0.04, 0.18, 0.36),
-        shin_deg=_between(rng, 0.5, 3.3, -8, 9), stance_m=person.height_m * _between(rng, 0.18, 0.04, 0.09, 0.30),
+        shin_deg=_between(rng, 0.5, 3.3, -8, 9), shin_follow=float(rng.uniform(0.5, 1.0)) * floor,
+        stance_m=person.height_m * _between(rng, 0.18, 0.04, 0.09, 0.30),
         toe_out_deg=_between(rng, 12, 9, -5, 35), feet_skew_m=_between(rng, 0, 0.012, -0.03, 0.03),
         knees_deg=(float(knees[0]), float(knees[1])), load=load, plate_m=plate_m,
         bar_half_m=float(rng.uniform(0.60, 0.72)) if load == "barbell" else 0.11,

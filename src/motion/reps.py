@@ -47,7 +47,9 @@ def middle(track: Track, part: str) -> Array:
     weight = np.where(np.isfinite(pair[..., 0]), pair[..., 2] + 1e-3, 0.0)  # (T, 2)
     total = weight.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        mean: Array = (np.nan_to_num(pair[..., :2]) * weight[..., None]).sum(axis=1) / np.where(total > 0, total, np.nan)
+        mean: Array = (np.nan_to_num(pair[..., :2]) * weight[..., None]).sum(axis=1) / np.where(
+            total > 0, total, np.nan
+        )
     return mean
 
 

@@ -148,7 +148,8 @@ class BlazePose:
         self.device = torch.device(device)
         self.dtype = torch.float16 if precision == "fp16" else torch.float32
         self.detector = self._load(folder / "pose_detection.tflite", (0, 1))
-        self.landmarks = self._load(folder / "pose_landmark_full.tflite", (0, 1, 3, 2) if masks else (0, 1, 3))
+        self.landmarks = self._load(folder / "pose_landmark_full.tflite", (0, 1, 3))
+        self.outlined = self._load(folder / "pose_landmark_full.tflite", (0, 1, 3, 2)) if masks else None
         self.anchors = anchors()
 
     def _load(self, path: Path, outputs: tuple[int, ...]) -> tflite.Graph:
@@ -181,16 +182,17 @@ class BlazePose:
         return Detections(people[:, 2], people[:, 3], people[:, 4], tops)
 
     @torch.inference_mode()
-    def look(self, frames: Bytes | Tensor, regions: Doubles) -> Pose:
-        """Landmarks of the person in one region (B, 4) of each frame uint8 (B, H, W, 3)."""
+    def look(self, frames: Bytes | Tensor, regions: Doubles, masks: bool = False) -> Pose:
+        """Landmarks, and masks if wanted and loaded, of the person in one region (B, 4) of each frame (B, H, W, 3)."""
         crops = crop(self.upload(frames), regions, LANDMARK_PX, "edge")
-        raw, presence, heatmaps, *mask = self.landmarks((crops / 255).to(self.dtype))
+        network = self.outlined if masks and self.outlined is not None else self.landmarks
+        raw, presence, heatmaps, *mask = network((crops / 255).to(self.dtype))
         raw = raw.float().view(-1, POINTS, 5)  # x, y, z, visibility, presence
         spots = refine(raw[..., :2] / LANDMARK_PX, heatmaps.float()).cpu().double().numpy() * LANDMARK_PX
         visibility = raw[..., 3:4].sigmoid().cpu().double().numpy()
         points = np.concatenate([project(spots, regions, LANDMARK_PX), visibility], -1)
-        masks = mask[0][..., 0].float() if mask else None
-        return Pose(points, presence[:, 0].cpu().double().numpy(), masks, regions)
+        logits = mask[0][..., 0].float() if mask else None
+        return Pose(points, presence[:, 0].cpu().double().numpy(), logits, regions)
 
     def static(self, frames: Bytes | Tensor) -> Pose:
         """The best person of every frame on its own; where nobody is found points are NaN and presence is 0."""

@@ -76,16 +76,22 @@ def follow(pose: BlazePose, frames: Frames, fps_hz: float, size_px: tuple[int, i
 
 
 def blocks(frames: Frames) -> Iterator[tuple[int, Bytes]]:
-    """The same frames in pieces of ``BLOCK``, however they came, each with the number of its first frame."""
-    held: list[Bytes] = []
-    start = 0
+    """The same frames in pieces of ``BLOCK``, however they came, each with the number of its first frame.
+
+    Two buffers take turns: a piece is overwritten when the next but one is asked for.
+    """
+    ring: list[Bytes] = []
+    count = 0
     for pictures, _ in frames:
-        held.extend(pictures)
-        while len(held) >= BLOCK:
-            yield start, np.stack(held[:BLOCK])
-            held, start = held[BLOCK:], start + BLOCK
-    if held:
-        yield start, np.stack(held)
+        for picture in pictures:
+            if not ring:
+                ring = [np.empty((BLOCK, *picture.shape), np.uint8) for _ in range(2)]
+            ring[count // BLOCK % 2][count % BLOCK] = picture
+            count += 1
+            if count % BLOCK == 0:
+                yield count - BLOCK, ring[(count - 1) // BLOCK % 2]
+    if count % BLOCK:
+        yield count - count % BLOCK, ring[count // BLOCK % 2][: count % BLOCK]
 
 
 def _keys(pose: BlazePose, people: list[Person], start: int, block: Bytes, fps_hz: float, batch: int) -> None:
@@ -139,7 +145,8 @@ def _landmarks(pose: BlazePose, people: list[Person], start: int, block: Bytes, 
         piece = absent(len(block))
         for i in range(0, len(seen), batch):
             rows = seen[i : i + batch]
-            look = pose.look(block[rows], regions[rows])
+            gapless = rows[-1] - rows[0] < len(rows)  # then a view will do
+            look = pose.look(block[rows[0] : rows[-1] + 1] if gapless else block[rows], regions[rows], masks=True)
             there = look.presence >= MIN_SCORE
             piece[rows[there]] = posed(look)[there]
         person.pieces[start] = piece

@@ -1,13 +1,14 @@
-"""Makes ``blazepose.npz``: what the official runtime says about photographs that ship inside scikit-image, numbers only.
+"""Makes ``blazepose.npz``: what the official runtime says about photographs inside scikit-image, numbers only.
 
 Run with the official runtime, which needs numpy < 2 and therefore its own environment; versions as used:
 
     python3.11 -m venv /tmp/mp && /tmp/mp/bin/pip install mediapipe==0.10.21 numpy==1.26.4 ai-edge-litert==2.3.0
-    .venv/bin/python -m tests.golden.make_blazepose pictures /tmp/pictures.npz     # this project's environment (scikit-image 0.25+)
+    .venv/bin/python tests/golden/make_blazepose.py pictures /tmp/pictures.npz  # this project's own environment
     /tmp/mp/bin/python tests/golden/make_blazepose.py official /tmp/pictures.npz tests/golden/blazepose.npz
 
-Contents: ``landmarks`` (P, 33, 3) x px, y px, visibility of ``mediapipe.solutions.pose`` (static_image_mode, model_complexity 1), NaN where
-nobody was found; ``detection_<i>`` and ``landmark_<i>``: outputs of the official interpreter (without XNNPACK) for the seeded input.
+Contents: ``names`` (P,) of the pictures; ``landmarks`` (P, 33, 3) x px, y px, visibility of ``mediapipe.solutions.pose``
+(static_image_mode, model_complexity 1), NaN where nobody was found; ``<network>_<i>`` and ``<network>_<i>_peak``: sampled
+outputs of the official interpreter for the seeded input, and their largest size.
 """
 
 import sys
@@ -21,7 +22,7 @@ SAMPLES = 997
 
 
 def pictures():
-    """Named RGB pictures uint8 (H, W, 3), the same on every machine: people, turned, mirrored, scaled, and one without anybody."""
+    """Named RGB pictures uint8 (H, W, 3): people, turned, mirrored, scaled, and two pictures without anybody."""
     from skimage import data
 
     def turn(picture, quarters):
@@ -57,12 +58,13 @@ def official(pictures):
         for picture in pictures:
             found = pose.process(picture).pose_landmarks
             scale = np.array([picture.shape[1], picture.shape[0], 1])
-            rows.append(np.array([[p.x, p.y, p.visibility] for p in found.landmark]) * scale if found else np.full((33, 3), np.nan))
+            points = [[p.x, p.y, p.visibility] for p in found.landmark] if found else np.full((33, 3), np.nan)
+            rows.append(np.array(points) * scale)
     return np.array(rows, np.float32)
 
 
 def networks(folder):
-    """Sampled outputs of the official interpreter's reference path."""
+    """Sampled outputs of the official interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
     out = {}
@@ -83,5 +85,6 @@ if __name__ == "__main__":
         np.savez_compressed(sys.argv[2], **pictures())
     else:
         stored = np.load(sys.argv[2])
-        np.savez_compressed(sys.argv[3], names=np.array(stored.files), landmarks=official([stored[n] for n in stored.files]),
-                            **networks(Path("data/weights")))  # fmt: skip
+        landmarks = official([stored[name] for name in stored.files])
+        names = np.array(stored.files)
+        np.savez_compressed(sys.argv[3], names=names, landmarks=landmarks, **networks(Path("data/weights")))

@@ -39,7 +39,7 @@ class FakePose:
             out.append(Detections(p[:, HIP_CENTRE, :2], p[:, RIM, :2], p[:, 11, :2], np.ones(len(p))))
         return out
 
-    def look(self, frames, regions):
+    def look(self, frames, regions, masks=False):
         self.looked += len(frames)
         points, presence = np.zeros((len(frames), 39, 3)), np.zeros(len(frames))
         for i, (frame, region) in enumerate(zip(frames, regions, strict=True)):

@@ -29,7 +29,9 @@ def test_outputs_are_those_of_the_official_interpreter(name):
 
 
 def test_outputs_are_those_of_an_interpreter_on_this_machine():
-    litert = pytest.importorskip("ai_edge_litert.interpreter", reason="no official TFLite interpreter here: pip install ai-edge-litert")
+    litert = pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="no official interpreter: pip install ai-edge-litert"
+    )
     for name, size in MAKER["INPUTS"].items():
         image = np.random.default_rng(1).random((1, size, size, 3), np.float32)
         net = litert.Interpreter(str(WEIGHTS / f"{name}.tflite"))
@@ -54,7 +56,7 @@ def test_the_mask_branch_is_left_out():
     assert len(tflite.load(path, (0, 1, 3)).ops) < len(tflite.load(path, (0, 1, 2, 3)).ops)
 
 
-@pytest.mark.parametrize(("content", "words"), [(None, "no weights"), (b"TFL3", "not pose_detection or pose_landmark_full")])
+@pytest.mark.parametrize(("content", "words"), [(None, "no weights"), (b"TFL3", "not pose_detection or pose_land")])
 def test_a_wrong_file_is_one_line_that_names_it(tmp_path, content, words):
     path = tmp_path / "net.tflite"
     if content:
@@ -69,6 +71,16 @@ def test_depth_to_space_has_the_block_outermost():
     assert tflite.depth_to_space(x, 2).tolist() == [[[[0, 2], [4, 6]], [[1, 3], [5, 7]]]]
 
 
-@pytest.mark.parametrize(("size", "kernel", "stride", "pad"), [(8, 3, 2, (0, 1)), (9, 3, 2, (1, 1)), (8, 5, 1, (2, 2)), (4, 1, 2, (0, 0))])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pad"), [(8, 3, 2, (0, 1)), (9, 3, 2, (1, 1)), (8, 5, 1, (2, 2)), (4, 1, 2, (0, 0))]
+)
 def test_same_padding_puts_the_odd_pixel_last(size, kernel, stride, pad):
     assert tflite._same(size, kernel, stride) == pad
+
+
+def test_fused_convolutions_change_nothing(monkeypatch):
+    image = np.random.default_rng(3).random((1, 224, 224, 3), np.float32)
+    fused = run("pose_detection", image, (0, 1))
+    monkeypatch.setattr(tflite, "FUSED", None)
+    for a, b in zip(fused, run("pose_detection", image, (0, 1)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)

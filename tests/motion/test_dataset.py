@@ -1,0 +1,230 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import LEAD_S, REP_S, thrust, tops, write_labels, write_people
+from src.motion.dataset import (
+    COLUMNS,
+    Label,
+    LabelError,
+    RepDataset,
+    Sample,
+    augmented,
+    collate,
+    cut,
+    data_hash,
+    load_samples,
+    matching,
+    read_labels,
+    samples_of,
+    split_people,
+)
+from src.motion.faults import FAULT_KEYS
+from src.motion.keypoints import HIP_THRUST
+from src.motion.reps import Rep, find_reps
+
+ROW = {"clip": "a.mp4", "subject": "ann", "view": "side", "overarch": "1", "tuck": "", "feet_too_far": "0", "partial_range": "0"}
+NAN = float("nan")
+
+
+def test_a_good_table_is_read(tmp_path):
+    write_labels(tmp_path, [ROW | {"start_s": "0", "end_s": "2.5"}, ROW | {"start_s": "2.5", "end_s": "4"}, ROW | {"clip": "b, ü.mp4"}])
+    first, second, third = read_labels(tmp_path / "labels.csv")
+    assert first.faults[0] == 1.0 and np.isnan(first.faults[1]) and first.faults[2:] == (0.0, 0.0)
+    assert (first.start_s, first.end_s, second.start_s, third.start_s) == (0.0, 2.5, 2.5, None) and third.clip == "b, ü.mp4"
+    text = (tmp_path / "labels.csv").read_bytes()
+    (tmp_path / "labels.csv").write_bytes(b"\xef\xbb\xbf" + text)  # as spreadsheets write it
+    assert len(read_labels(tmp_path / "labels.csv")) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"overarch": "2"}, ["line 2", "overarch", "'2'"]),
+        ({"tuck": "yes"}, ["line 2", "tuck", "'yes'"]),
+        ({"overarch": "nan"}, ["line 2", "overarch"]),
+        ({"start_s": "one", "end_s": "2"}, ["line 2", "start_s", "'one'"]),
+        ({"start_s": "1"}, ["line 2", "start_s", "end_s"]),
+        ({"start_s": "3", "end_s": "2"}, ["line 2", "'3'", "'2'"]),
+        ({"start_s": "-1", "end_s": "2"}, ["line 2", "'-1'"]),
+        ({"start_s": "nan", "end_s": "2"}, ["line 2", "'nan'"]),
+        ({"start_s": "0", "end_s": "inf"}, ["line 2", "'inf'"]),
+        ({"clip": " "}, ["line 2", "clip"]),
+        ({"subject": ""}, ["line 2", "subject"]),
+        ({"view": "sideways"}, ["line 2", "view", "'sideways'"]),
+    ],
+)
+def test_a_bad_cell_is_named(tmp_path, change, names):
+    write_labels(tmp_path, [ROW | change])
+    with pytest.raises(LabelError) as caught:
+        read_labels(tmp_path / "labels.csv")
+    assert all(name in str(caught.value) for name in ["labels.csv", *names]) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [[("0", "2"), ("1.9", "3")], [("", ""), ("1", "2")], [("1", "2"), ("", "")], [("", ""), ("", "")], [("1", "2"), ("1", "2")]],
+)
+def test_rows_that_claim_the_same_second_are_refused(tmp_path, times):
+    write_labels(tmp_path, [ROW | {"start_s": start, "end_s": end} for start, end in times])
+    with pytest.raises(LabelError, match="a.mp4 overlap"):
+        read_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (",".join(COLUMNS).replace("overarch", "overach") + "\n", "overarch"),
+        (",".join(COLUMNS) + ",overarhc\n", "overarhc"),
+        (",".join([*COLUMNS, "tuck"]) + "\n", "tuck"),
+        ("", "clip"),
+        (",".join(COLUMNS) + "\na.mp4,ann\n", "line 2"),
+        (",".join(COLUMNS) + "\n" + "a," * 20 + "\n", "line 2"),
+    ],
+    ids=["misspelt column", "unknown column", "column twice", "empty", "few cells", "many cells"],
+)
+def test_a_table_of_another_shape_is_named(tmp_path, text, names):
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(LabelError) as caught:
+        read_labels(tmp_path / "labels.csv")
+    assert names in str(caught.value) and "labels.csv" in str(caught.value)
+
+
+def test_an_unreadable_table_is_named(tmp_path):
+    with pytest.raises(LabelError, match="labels.csv"):
+        read_labels(tmp_path / "labels.csv")
+    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00clip")
+    with pytest.raises(LabelError, match="labels.csv"):
+        read_labels(tmp_path / "labels.csv")
+
+
+def sample(subject, folder="x"):
+    empty = np.zeros((2, len(HIP_THRUST), 3), np.float32)
+    return Sample(empty, 30.0, np.zeros(4, np.float32), subject, "c", "side", folder, Rep(0, 1, 2, True))
+
+
+@settings(max_examples=60)
+@given(
+    people=st.lists(st.tuples(st.text(max_size=4), st.sampled_from(["x", "y", "kept"])), min_size=3, max_size=40),
+    validation=st.floats(0.01, 0.5), test=st.floats(0.01, 0.5), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_no_person_is_in_two_parts(people, validation, test, seed):
+    samples = [sample(name, folder) for name, folder in people]
+    try:
+        parts = split_people(samples, validation, test, ["kept"], seed)
+    except LabelError:
+        kept = {name for name, folder in people if folder == "kept"}
+        assert len({name for name, _ in people} - kept) < 3 or validation + test > 0.6
+        return
+    names = {part: {s.subject for s in chosen} for part, chosen in parts.items()}
+    assert sum(map(len, names.values())) == len({name for name, _ in people})
+    assert sum(map(len, parts.values())) == len(samples)
+    assert all(parts.values())  # somebody in each
+    assert {name for name, folder in people if folder == "kept"} <= names["test"]
+
+
+@given(seed=st.integers(0, 99), order=st.permutations(list(range(12))))
+def test_the_split_does_not_depend_on_the_order_of_rows(seed, order):
+    samples = [sample(f"p{i}") for i in range(12)]
+    parts, others = (split_people(s, 0.2, 0.2, [], seed) for s in (samples, [samples[i] for i in order]))
+    assert {k: {s.subject for s in v} for k, v in parts.items()} == {k: {s.subject for s in v} for k, v in others.items()}
+
+
+def test_the_seed_moves_people_and_shares_are_kept():
+    samples = [sample(f"p{i}") for i in range(100)]
+    splits = [frozenset(s.subject for s in split_people(samples, 0.2, 0.1, [], seed)["test"]) for seed in range(5)]
+    assert len(set(splits)) == 5 and {len(s) for s in splits} == {10}
+
+
+def test_labels_meet_the_reps_they_lie_on():
+    track = thrust(3)
+    rows = [Label("a.mp4", "ann", top - 1.2, top + 1.2, (float(i % 2), NAN, 0.0, 0.0), "side") for i, top in enumerate(tops())]
+    samples, count = samples_of(track, rows, "mine")
+    assert (count.labelled, count.found, count.matched) == (3, 3, 3)
+    assert [s.faults[0] for s in samples] == [0.0, 1.0, 0.0] and all(np.isnan(s.faults[1]) for s in samples)
+    elsewhere = Label("a.mp4", "ann", LEAD_S + 2.6 + REP_S, LEAD_S + 3.0 + REP_S, (1.0,) * 4, "side")
+    assert matching(elsewhere, find_reps(track)) == []
+    samples, count = samples_of(track, [Label("a.mp4", "ann", None, None, (1.0,) * 4, "")], "mine")
+    assert len(samples) == 3 and (count.labelled, count.found, count.matched) == (3, 3, 3)
+
+
+@pytest.mark.parametrize(("view", "judged"), [("side", FAULT_KEYS), ("oblique", ("feet_too_far", "partial_range")), ("frontal", ())])
+def test_a_view_masks_what_it_cannot_show(view, judged):
+    samples, _ = samples_of(thrust(1), [Label("a.mp4", "ann", None, None, (1.0,) * 4, view)], "mine")
+    assert tuple(key for key, value in zip(FAULT_KEYS, samples[0].faults, strict=True) if value == 1.0) == judged
+
+
+def test_a_cut_keeps_its_margins():
+    track = thrust(1)
+    rep = find_reps(track)[0]
+    assert abs(len(cut(track, rep)) / 30 - (rep.end_s - rep.start_s + 0.5)) < 0.1
+    assert len(cut(track, Rep(0.0, 1.0, 99.0, True))) == len(track.keypoints)
+
+
+def test_folders_are_read_and_missing_tracks_counted(tmp_path):
+    write_people(tmp_path / "sim", 3)
+    write_people(tmp_path / "own" / "gym", 2, prefix="q")
+    (tmp_path / "own" / "gym" / "q0_0.npz").unlink()
+    samples, counts = load_samples(tmp_path)
+    assert Counter(s.folder for s in samples) == {"sim": 12, "own/gym": 6}
+    missing = [c for c in counts if c.clip == "q0_0.mp4"]
+    assert len(counts) == 10 and len(missing) == 1 and missing[0].found == 0
+    with pytest.raises(LabelError, match="no labelled rep"):
+        load_samples(tmp_path / "nowhere")
+
+
+def test_clips_in_subfolders_and_with_equal_stems_keep_their_own_labels(tmp_path):
+    thrust(1).save(tmp_path / "a.npz")
+    thrust(2).save(tmp_path / "sub" / "a.npz")  # where src.detect puts sub/a.mp4
+    write_labels(tmp_path, [ROW, ROW | {"clip": "sub/a.mp4", "overarch": "0"}])
+    samples, _ = load_samples(tmp_path)
+    assert Counter((s.clip, float(s.faults[0])) for s in samples) == {("a.mp4", 1.0): 1, ("sub/a.mp4", 0.0): 2}
+    write_labels(tmp_path, [ROW, ROW | {"clip": "a.mov", "overarch": "0"}])  # one track cannot be two clips
+    with pytest.raises(LabelError, match="a.mov"):
+        load_samples(tmp_path)
+
+
+def test_collate_pads_with_nan_and_says_how_much_is_real():
+    rows = [(np.full((t, 27, 3), t, np.float32), 10.0 * t, np.full(4, t, np.float32)) for t in (2, 5, 3)]
+    batch = collate(rows)
+    assert batch.keypoints.shape == (3, 5, 27, 3) and batch.frames.tolist() == [2, 5, 3] and batch.fps_hz.tolist() == [20, 50, 30]
+    for row, t in zip(batch.keypoints, (2, 5, 3), strict=True):
+        assert (row[:t] == t).all() and torch.isnan(row[t:]).all()
+    assert batch.faults[:, 0].tolist() == [2, 5, 3] and batch.keypoints.dtype == torch.float32
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 9999), fps_hz=st.sampled_from([8.0, 15.0, 30.0]))
+def test_augmenting_changes_a_copy_and_keeps_the_time(seed, fps_hz):
+    track = thrust(1, fps_hz, occlusion=0.1)
+    before = track.keypoints.copy()
+    keypoints, rate = augmented(track.keypoints, fps_hz, np.random.default_rng(seed))
+    assert np.array_equal(track.keypoints, before, equal_nan=True) and keypoints.dtype == np.float32
+    assert 0.85 * len(before) / fps_hz - 0.4 < len(keypoints) / rate <= len(before) / fps_hz + 1 / rate
+    nothing = np.isnan(keypoints[..., 0])
+    assert (keypoints[nothing][:, 2] == 0).all() and not nothing.all()
+
+
+def test_augmentation_is_seeded_by_epoch_and_item():
+    data = RepDataset([Sample(thrust(1).keypoints, 30.0, np.ones(4, np.float32), "a", "c", "side", "x", Rep(0, 1, 2, True))] * 2, augmented, 3)
+    first, again, other = data[0][0], data[0][0], data[1][0]
+    data.epoch = 1
+    later = data[0][0]
+    assert np.array_equal(first, again, equal_nan=True)
+    assert not np.array_equal(first, other, equal_nan=True) and not np.array_equal(first, later, equal_nan=True)
+    assert data[0][2] is data.samples[0].faults
+
+
+def test_the_data_hash_feels_every_byte_and_no_folder_name(tmp_path):
+    write_people(tmp_path / "one" / "sim", 2)
+    write_people(tmp_path / "two" / "sim", 2)
+    one = data_hash(tmp_path / "one")
+    labels = tmp_path / "two" / "sim" / "labels.csv"
+    labels.write_text(labels.read_text() + "\n")
+    assert one != data_hash(tmp_path / "two")
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert data_hash(tmp_path / "moved") == one

@@ -1,0 +1,132 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import HOLD_S, LEAD_S, REP_S, RISE_S, thrust, tops
+from src.motion.keypoints import HIP_THRUST, Track, mirror
+from src.motion.reps import find_reps, hip_motion
+
+HIPS = [HIP_THRUST.index(f"{side}_hip") for side in ("left", "right")]
+
+
+def times(track):
+    return np.array([(rep.start_s, rep.top_s, rep.end_s) for rep in find_reps(track)]).reshape(-1, 3)
+
+
+@settings(max_examples=40)
+@given(
+    reps=st.integers(0, 6), fps_hz=st.sampled_from([12.0, 15.0, 24.0, 29.97, 60.0, 120.0]), top_deg=st.floats(150.0, 195.0),
+    facing=st.sampled_from([-1, 1]), noise_px=st.floats(0.0, 4.0), shin_deg=st.floats(-5.0, 25.0), bench=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_counts_and_times_every_rep(reps, fps_hz, top_deg, facing, noise_px, shin_deg, bench, seed):
+    track = thrust(reps, fps_hz, top_deg, facing, noise_px, shin_deg=shin_deg, bench=bench, seed=seed)
+    found = find_reps(track)
+    assert len(found) == reps
+    for rep, top_s in zip(found, tops(reps), strict=True):
+        assert abs(rep.top_s - top_s) < 0.2 and rep.complete
+        assert abs(rep.start_s - (top_s - HOLD_S / 2 - RISE_S)) < 0.35 and abs(rep.end_s - (top_s + HOLD_S / 2 + RISE_S)) < 0.35
+    assert all(a.end_s <= b.start_s for a, b in zip(found, found[1:], strict=False))
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 999), facing=st.sampled_from([-1, 1]), occlusion=st.floats(0.0, 0.1))
+def test_a_mirrored_clip_has_the_same_reps(seed, facing, occlusion):
+    track = thrust(2, facing=facing, noise_px=2.0, occlusion=occlusion, seed=seed)
+    np.testing.assert_allclose(times(mirror(track)), times(track), atol=1e-3)
+    assert hip_motion(mirror(track)).confidence == pytest.approx(hip_motion(track).confidence, abs=1e-3)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 999), fps_hz=st.sampled_from([30.0, 60.0]))
+def test_half_the_frame_rate_finds_the_same_reps(seed, fps_hz):
+    track = thrust(3, fps_hz, noise_px=1.0, seed=seed)
+    half = replace(track, keypoints=track.keypoints[::2], fps_hz=fps_hz / 2)
+    np.testing.assert_allclose(times(half), times(track), atol=0.15)
+
+
+@settings(max_examples=20)
+@given(size=st.floats(0.2, 4.0), dx=st.floats(-500, 500), dy=st.floats(-500, 500), walk=st.floats(-20, 20))
+def test_size_place_and_a_moving_camera_change_nothing(size, dx, dy, walk):
+    track = thrust(2, noise_px=0.5)
+    moved = track.keypoints.copy()
+    moved[..., :2] = moved[..., :2] * size + (dx, dy) + (walk * track.seconds[:, None, None])
+    np.testing.assert_allclose(times(replace(track, keypoints=moved)), times(track), atol=0.02)
+
+
+def test_a_rep_that_the_clip_cuts_off_counts_and_is_incomplete():
+    track = thrust(3)
+    last = round((LEAD_S + 2 * REP_S + RISE_S + HOLD_S) * 30)
+    found = find_reps(replace(track, keypoints=track.keypoints[:last]))
+    assert [rep.complete for rep in found] == [True, True, False]
+    assert found[-1].end_s <= last / 30
+
+
+def test_sitting_up_and_fidgeting_are_no_reps():
+    track = thrust(3)
+    seconds = track.seconds
+    for height_px, expected in ((30.0, 3), (-130.0, 3)):  # a fidget upwards; hips slumping to the floor and back
+        keypoints = track.keypoints.copy()
+        after = np.clip((seconds - LEAD_S - 3 * REP_S) / 0.8, 0.0, 1.0)
+        keypoints[:, HIPS, 1] -= (height_px * np.sin(np.pi * after) ** 2)[:, None]
+        assert len(find_reps(replace(track, keypoints=keypoints))) == expected
+
+
+def test_one_shallow_rep_among_deep_ones_still_counts():
+    deep, shallow = thrust(1), thrust(1, top_deg=156.0)
+    joined = np.concatenate([deep.keypoints, shallow.keypoints, deep.keypoints])
+    assert len(find_reps(replace(deep, keypoints=joined))) == 3
+
+
+def test_a_gap_of_seconds_claims_no_rep_inside_it():
+    track = thrust(3)
+    keypoints = track.keypoints.copy()
+    gone = (track.seconds > LEAD_S + REP_S - 0.2) & (track.seconds < LEAD_S + 2 * REP_S)
+    keypoints[gone] = (np.nan, np.nan, 0.0)
+    found = find_reps(replace(track, keypoints=keypoints))
+    assert not any(LEAD_S + REP_S + 0.5 < rep.top_s < LEAD_S + 2 * REP_S - 0.5 for rep in found)
+    assert any(abs(rep.top_s - tops()[0]) < 0.2 for rep in found) and any(abs(rep.top_s - tops()[2]) < 0.2 for rep in found)
+
+
+def test_jumping_points_lower_the_confidence():
+    calm = hip_motion(thrust(3, noise_px=1.0)).confidence
+    shaky = hip_motion(thrust(3, noise_px=15.0)).confidence
+    wild = hip_motion(thrust(3, noise_px=40.0)).confidence
+    assert calm > 0.8 > shaky > wild and wild < 0.3
+
+
+def test_points_that_only_lose_a_partner_do_not_jump():
+    track = thrust(3, width_m=0.12)
+    keypoints = track.keypoints.copy()
+    right = [i for i, name in enumerate(HIP_THRUST.points) if name.startswith("right_")]
+    keypoints[5::10, right] = (np.nan, np.nan, 0.0)  # the far side is lost in every tenth frame, the near one never
+    assert hip_motion(replace(track, keypoints=keypoints)).confidence > 0.5
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 5, 40])
+@pytest.mark.parametrize("content", ["nothing", "one place", "still", "one frame"])
+def test_nothing_to_see_is_no_rep_and_no_crash(rows, content):
+    still = np.broadcast_to(thrust(1).keypoints[:1], (rows, len(HIP_THRUST), 3)).copy()
+    if content == "nothing":
+        still[:] = (np.nan, np.nan, 0.0)
+    elif content == "one place":
+        still[:] = (100.0, 100.0, 1.0)
+    elif content == "one frame":
+        still[1:] = (np.nan, np.nan, 0.0)
+    track = Track(still, 30.0, (640, 360), "test")
+    assert find_reps(track) == [] and 0.0 <= hip_motion(track).confidence <= 1.0
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 9999), rows=st.integers(0, 200), missing=st.floats(0.0, 1.0))
+def test_random_points_never_crash(seed, rows, missing):
+    rng = np.random.default_rng(seed)
+    keypoints = rng.uniform(0, 720, (rows, len(HIP_THRUST), 3)).astype(np.float32)
+    keypoints[..., 2] = rng.random(keypoints.shape[:2])
+    keypoints[rng.random(keypoints.shape[:2]) < missing] = (np.nan, np.nan, 0.0)
+    track = Track(keypoints, 30.0, (1280, 720), "test")
+    for rep in find_reps(track):
+        assert 0.0 <= rep.start_s < rep.end_s <= rows / 30 and rep.start_s <= rep.top_s <= rep.end_s
+    assert 0.0 <= hip_motion(track).confidence <= 1.0

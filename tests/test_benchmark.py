@@ -1,0 +1,196 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from src.benchmark import (
+    PARTS,
+    clip_facts,
+    clock,
+    compared,
+    drawn_clip,
+    find_reps,
+    main,
+    markdown,
+    parser,
+    sequences,
+    set_of_reps,
+    summary,
+    work,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+CPU = torch.device("cpu")
+WEIGHTS = ROOT / "data/weights"
+needs_weights = pytest.mark.skipif(
+    not (WEIGHTS / "pose_detection.tflite").is_file(), reason="no pose networks in data/weights: run make setup"
+)
+QUICK = ["--seconds", "0", "--core-batches", "1,3", "--pose-batches", "1,2", "--weights", str(WEIGHTS)]
+
+BLOCKED = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        heavy = "hydra omegaconf mlflow dvc decord av rich lightning cv2 scipy pandas sklearn skimage numba matplotlib"
+        if name.split(".")[0] in heavy.split() or name == "src.config":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Blocker())
+from src.benchmark import main
+main()
+"""
+
+FAKE_MEDIAPIPE = """
+from types import SimpleNamespace
+
+__version__ = "0.0-fake"
+
+class Pose:
+    def __init__(self, static_image_mode, model_complexity): ...
+    def __enter__(self): return self
+    def __exit__(self, *error): ...
+    def process(self, frame): return SimpleNamespace(pose_landmarks=object())
+
+solutions = SimpleNamespace(pose=SimpleNamespace(Pose=Pose))
+"""
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "square.mp4"
+    with av.open(str(path), "w") as box:
+        stream = box.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 192, 128, "yuv420p"
+        for t in range(12):
+            picture = np.full((128, 192, 3), 90, np.uint8)
+            picture[40:80, 5 * t : 5 * t + 40] = 200
+            box.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        box.mux(stream.encode())
+    return path
+
+
+def run(out, *words):
+    return work(parser().parse_args([*QUICK, "--out", str(out), *map(str, words)]))
+
+
+def rows_of(report, part, device="cpu"):
+    return [row for row in report["rows"] if (row["part"], row["device"]) == (part, device)]
+
+
+def test_median_and_p95_of_known_numbers():
+    timing = summary([float(n) for n in range(100, 0, -1)])
+    assert (timing.median_s, timing.calls) == (50.5, 100)
+    assert timing.p95_s == pytest.approx(95.05)
+    assert summary([2.0]).p95_s == 2.0
+
+
+def test_clock_calls_at_least_three_times_and_until_the_budget_is_used():
+    assert len(clock(lambda: None, 0.0, CPU)) == 3
+    seconds = clock(lambda: None, 0.05, CPU)
+    assert len(seconds) > 3 and 0 < sum(seconds) <= 0.06
+
+
+def test_every_part_on_every_device_has_numbers_or_a_reason(clip, tmp_path):
+    out = tmp_path / "new" / "benchmark.json"
+    report = run(out, "--clip", clip, "--core", tmp_path / "none.pt")
+    assert json.loads(out.read_text()) == json.loads(json.dumps(report)) and report["complete"]
+    assert {(row["part"], row["device"]) for row in report["rows"]} == {(p, d) for p in PARTS for d in ("cpu", "cuda")}
+    for row in report["rows"]:
+        if "not measured" in row:
+            assert row["not measured"] and "failed" not in row
+        else:
+            assert 0 < row["median_ms"] <= row["p95_ms"] and row["per_s"] > 0 and row["calls"] >= 3
+    assert all("not measured" not in row for part in ("decode", "reps", "core") for row in rows_of(report, part))
+    assert [(row["threads"], row["batch"]) for row in rows_of(report, "core")][0] == (1, 1)
+    assert "untrained" in rows_of(report, "core")[0]["core"]
+    assert rows_of(report, "official")[0]["not measured"] == "not asked for"
+    if not torch.cuda.is_available():
+        assert {row["not measured"] for row in rows_of(report, "core", "cuda")} == {"PyTorch sees no CUDA GPU here"}
+    assert sorted(path.name for path in out.parent.iterdir()) == ["benchmark.json", "benchmark.md"]
+    assert out.with_suffix(".md").read_text() == markdown(report)
+
+
+@needs_weights
+def test_whole_road_says_where_its_time_goes(clip, tmp_path):
+    (row,) = rows_of(run(tmp_path / "b.json", "--parts", "whole", "--clip", clip, "--device", "cpu"), "whole")
+    assert row["frames"] == 12 and row["reps"] == 0 and sum(row["share"].values()) == pytest.approx(1)
+
+
+def test_one_broken_part_costs_no_other(clip, tmp_path):
+    bad = tmp_path / "core.pt"
+    bad.write_bytes(b"no core")
+    words = ("--core", bad, "--weights", tmp_path, "--parts", "core,reps,pose", "--device", "cpu")
+    report = run(tmp_path / "b.json", *words)
+    (core,), (pose,), (reps,) = (rows_of(report, part) for part in ("core", "pose", "reps"))
+    assert core["failed"] and "not measured" in core
+    assert "make setup" in pose["not measured"] and "failed" not in pose
+    assert reps["reps"] == 10 and reps["per_s"] > 0
+
+
+@needs_weights
+def test_official_runtime_in_turns_with_ours(clip, tmp_path, monkeypatch):
+    (tmp_path / "mediapipe.py").write_text(FAKE_MEDIAPIPE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    words = ("--parts", "official", "--mediapipe-python", sys.executable, "--clip", clip, "--rounds", "2")
+    rows = rows_of(run(tmp_path / "b.json", *words, "--compare-frames", "9"), "official")
+    assert [row["step"] for row in rows[:2]] == ["official static", "ours static"] and len(rows) == 8
+    assert all(row["frames"] == 9 and row["calls"] == 2 for row in rows if "median_ms" in row)
+    assert rows[0]["found"] == 9 and rows[1]["found"] == 0
+
+
+def test_ratio_is_the_median_over_turns():
+    runs = [((4.0, 6.0, 10), (2.0, 2.0, 9)), ((8.0, 6.0, 10), (2.0, 2.0, 9)), ((2.0, 6.0, 10), (2.0, 3.0, 9))]
+    official, ours, wall, cpu = compared("static", runs, 10, {})
+    assert official["median_ms"] == pytest.approx(400) and ours["per_s"] == pytest.approx(5)
+    assert (wall["ratio"], wall["range"], cpu["ratio"]) == (2.0, [1.0, 4.0], 3.0)
+
+
+def test_torch_and_numpy_alone_measure_core_reps_and_pose(tmp_path):
+    out = tmp_path / "b.json"
+    command = [sys.executable, "-W", "ignore", "-c", BLOCKED, *QUICK, "--pose-batches", "1", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text())
+    assert all(row["per_s"] > 0 for row in rows_of(report, "core") + rows_of(report, "reps"))
+    if (WEIGHTS / "pose_detection.tflite").is_file():
+        assert {row["crop"] for row in rows_of(report, "pose")} == {"torch"}
+    for part in ("decode", "whole"):
+        assert rows_of(report, part)[0]["not measured"].startswith("No module named")
+    assert "| core |" in done.stdout  # the table without rich
+
+
+def test_drawn_clip_can_be_read(tmp_path):
+    facts = clip_facts(drawn_clip(tmp_path / "drawn.mp4", (192, 108), 4.0))
+    assert facts["size_px"] == (192, 108) and facts["frames"] > 8
+
+
+def test_inputs_are_not_zeros_and_hold_reps():
+    keypoints, fps_hz, frames = sequences(2, 64, 0, CPU)
+    assert keypoints.shape == (2, 64, 27, 3) and fps_hz.tolist() == [30, 30] and frames.tolist() == [64, 64]
+    assert 0.05 < keypoints.isnan().float().mean() < 0.15 and not keypoints[0].equal(keypoints[1])
+    assert len(find_reps(set_of_reps())) == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--parts", "core,poze"], "no part poze"),
+        (["--core-batches", "4,0"], "batch 0"),
+        pytest.param(
+            ["--device", "cuda"],
+            "no CUDA GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU"),
+        ),
+    ],
+)
+def test_wrong_usage_is_status_2_and_one_clear_line(words, says, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2 and says in capsys.readouterr().err

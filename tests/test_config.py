@@ -1,0 +1,95 @@
+import dataclasses
+
+import hydra
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from conftest import python
+from src.config import CONF, SECTIONS, ConfigError, choose_device, load, section
+
+KINDS = list(SECTIONS.values())
+
+
+@pytest.mark.parametrize("experiment", ["", "smoke", "full"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_section_composes(kind, experiment):
+    cfg = load(kind, *([f"experiment={experiment}"] if experiment else []))
+    assert isinstance(cfg, kind)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        written = hydra.compose("config")[kind.__name__.lower()]
+    assert set(written) == {field.name for field in dataclasses.fields(kind)}
+
+
+def test_smoke_keeps_to_its_own_folders():
+    for kind in KINDS:
+        for name, value in vars(load(kind, "experiment=smoke")).items():
+            if name.endswith(("_dir", "report", "core")):
+                assert str(value).startswith("data/smoke"), f"{kind.__name__}.{name} = {value}"
+
+
+def test_stages_hand_over_where_the_next_one_looks():
+    for overlay in ([], ["experiment=smoke"]):
+        simulate, detect, train, evaluate, export = (load(kind, *overlay) for kind in KINDS)
+        assert simulate.clips_dir.is_relative_to(detect.clips_dir)
+        assert simulate.tracks_dir.is_relative_to(train.poses_dir) and detect.poses_dir.is_relative_to(train.poses_dir)
+        assert train.poses_dir == evaluate.poses_dir
+        assert train.models_dir == evaluate.models_dir == export.models_dir
+        assert export.report == evaluate.reports_dir / "evaluate.json"
+        for folder in train.test_folders:  # a name that fits no folder would let test people into training
+            detected = detect.poses_dir / simulate.clips_dir.relative_to(detect.clips_dir)
+            assert train.poses_dir / folder in (detected, simulate.tracks_dir)
+
+
+@pytest.mark.parametrize(
+    ("kind", "override", "names"),
+    [
+        ("train", "train.epohcs=3", "epohcs"),
+        ("train", "train.epochs=many", "epochs"),
+        ("train", "train.epochs=1.5", "epochs"),
+        ("train", "train.resume=perhaps", "resume"),
+        ("train", "train.dropout=[1]", "dropout"),
+        ("train", "train.learning_rate=null", "learning_rate"),
+        ("detect", "detect.fps_hz=fast", "fps_hz"),
+        ("simulate", "simulat.seed=3", "simulat"),
+        ("export", "experiment=smoek", "smoek"),
+        ("export", "export.core=a=b", "export.core"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_the_key(kind, override, names):
+    with pytest.raises(ConfigError) as caught:
+        load(SECTIONS[kind], override)
+    message = str(caught.value)
+    assert names in message and "\n" not in message and len(message) < 300
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_key_or_section_is_one_line_that_names_it(kind):
+    name, key = kind.__name__.lower(), dataclasses.fields(kind)[-1].name
+    plain = {k: str(v) if k.endswith(("dir", "core", "report", "weights")) else v for k, v in vars(load(kind)).items()}
+    with pytest.raises(ConfigError) as caught:
+        section(OmegaConf.create({name: {k: v for k, v in plain.items() if k != key}}), kind)
+    assert key in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match=name):
+        section(OmegaConf.create({"other": {}}), kind)
+
+
+def test_devices():
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match="tpu"):
+        choose_device("tpu")
+    if torch.cuda.is_available():
+        assert choose_device("auto").type == choose_device("cuda").type == "cuda"
+    else:
+        assert choose_device("auto").type == "cpu"
+        with pytest.raises(ConfigError, match="cuda"):
+            choose_device("cuda")
+
+
+def test_exit_status_and_one_line_on_stderr(tmp_path):
+    wrong = python("-m", "src.export", "export.tolerance=tiny")
+    assert wrong.returncode == 2 and wrong.stderr.startswith("error: ") and "tolerance" in wrong.stderr
+    assert wrong.stderr.count("\n") == 1
+    failed = python("-m", "src.export", f"export.models_dir={tmp_path}")
+    assert failed.returncode == 1 and failed.stderr.startswith("error: ") and "model.pt" in failed.stderr
+    assert failed.stderr.count("\n") == 1
