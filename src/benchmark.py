@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from itertools import cycle, islice, product
 from pathlib import Path
 from typing import IO, Any
@@ -32,7 +31,7 @@ from src.motion.dataset import cut
 from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.model import Core
 from src.motion.reps import find_reps
-from src.video import lifter
+from src.video import crop, lifter
 from src.video.blazepose import DETECTOR_PX, LANDMARK_PX, MIN_SCORE, BlazePose
 
 PARTS = ("decode", "pose", "reps", "core", "whole", "official")
@@ -209,15 +208,18 @@ def reps_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]
     yield Case("find_reps", lambda: partial(find_reps, track), len(track.keypoints), "frames", facts)
 
 
-def load_pose(args: argparse.Namespace, device: torch.device, precision: str, masks: bool = True) -> BlazePose:
+def load_pose(args: argparse.Namespace, device: torch.device, precision: str) -> BlazePose:
     """Both networks, if their files are there."""
     if not (args.weights / "pose_detection.tflite").is_file():
         raise NotMeasuredError(f"no pose_detection.tflite in {args.weights}: run make setup, or give --weights")
-    return BlazePose(args.weights, device.type, "fp16" if precision == "fp16" else "fp32", masks)
+    return BlazePose(args.weights, device.type, "fp16" if precision == "fp16" else "fp32")
 
 
 def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]:
-    """Calls that take a batch size up to ``most``; each starts at frames in host memory but the last."""
+    """Calls that take a batch size up to ``most``; all start at frames in host memory but the last, at ready crops.
+
+    "same, detector every 8th" is the work of ``lifter.follow`` for one person; "networks alone" goes without masks.
+    """
     rng, (width, height), every = np.random.default_rng(0), PICTURE_PX, lifter.KEY_EVERY
     frames = rng.integers(0, 256, (most, height, width, 3), np.uint8)
     regions = np.tile([width / 2, height / 2, 0.9 * height, 0.3], (most, 1))
@@ -226,7 +228,7 @@ def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]
     def lift(b: int) -> None:
         pose.detect(frames[:b:every])
         pose.look(frames[:b:every], regions[:b:every])
-        pose.look(frames[:b], regions[:b])
+        pose.look(frames[:b], regions[:b], masks=True)
 
     @torch.inference_mode()
     def networks(b: int) -> None:
@@ -236,15 +238,16 @@ def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]
     return {
         "detector": lambda b: pose.detect(frames[:b]),
         "landmarks": lambda b: pose.look(frames[:b], regions[:b]),
-        f"landmarks + detector every {every}th": lift,
+        "landmarks and masks": lambda b: pose.look(frames[:b], regions[:b], masks=True),
+        f"same, detector every {every}th": lift,
         "networks alone": networks,
     }
 
 
 def pose_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]:
-    """Batch sweep of the pose networks with their crops, masks included, in each precision."""
+    """Batch sweep of the pose networks with their crops, in each precision."""
     batches = args.pose_batches or POSE_BATCHES
-    native = "opencv" if device.type == "cpu" and find_spec("cv2") else "torch"
+    native = "opencv" if device.type == "cpu" and getattr(crop, "cv2", None) else "torch"
     for precision in precisions(device):
         steps = pose_steps(load_pose(args, device, precision), max(batches))
         for (step, call), b in product(steps.items(), batches):
@@ -380,11 +383,11 @@ def official_rows(args: argparse.Namespace, device: torch.device) -> Iterator[Ro
     rate_hz, file = clips.output_rate(clips.probe(args.clip), RATE_HZ), args.folder / "frames.npy"
     np.save(file, frames)
     torch.set_num_threads(args.threads)
+    pose = load_pose(args, device, "fp32")
     command, pipe, null = [args.mediapipe_python, "-c", OFFICIAL, str(file)], subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, text=True) as child:
         facts = {"mediapipe": said(child.stdout), "clip": args.clip.name, "size_px": frames.shape[2:0:-1]}
         for mode in ("static", "tracking"):
-            pose = load_pose(args, device, "fp32", masks=mode == "tracking")
             our_run(pose, mode, frames[: 2 * BATCH], rate_hz)
             runs = [(official_run(child, mode), our_run(pose, mode, frames, rate_hz)) for _ in range(args.rounds)]
             yield from compared(mode, runs, len(frames), facts)

@@ -1,4 +1,4 @@
-"""A hip thrust in closed form, on purpose without ``src.motion.kinematics``: what the tests know, they know from here."""
+"""A hip thrust in closed form, on purpose without ``src.motion.kinematics``, and small models and tables on top of it."""
 
 import csv
 import os
@@ -22,7 +22,17 @@ hypothesis.settings.register_profile("lockout", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lockout")
 
 ROOT = Path(__file__).resolve().parents[1]
-TORCH_NEEDS = {"typing_extensions", "sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "setuptools"}
+TORCH_NEEDS = {
+    "typing_extensions",
+    "sympy",
+    "mpmath",
+    "networkx",
+    "jinja2",
+    "markupsafe",
+    "fsspec",
+    "filelock",
+    "setuptools",
+}
 TORCH_ALONE = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -37,7 +47,7 @@ sys.meta_path.insert(0, Wall())
 
 
 def torch_alone(code, *arguments, cwd=ROOT, also=("src",)):
-    """Run code in a fresh interpreter that can import the standard library, numpy, torch and ``also``; what it printed."""
+    """Run code in a fresh interpreter that can import the standard library, numpy, torch and ``also``, nothing else."""
     wall = TORCH_ALONE.replace("ALLOWED", repr({"numpy", "torch", *TORCH_NEEDS, *also}))
     return python("-c", wall + code, *arguments, cwd=cwd)
 
@@ -100,7 +110,8 @@ def thrust(
     along = (hip - shoulder) / TRUNK_M
     front = np.stack([-along[:, 1], along[:, 0]], axis=-1)
     middle = {
-        "shoulder": shoulder, "hip": hip, "knee": knee, "ankle": ankle, "heel": ankle + (-0.06, -0.06), "toe": ankle + (0.16, -0.06),
+        "shoulder": shoulder, "hip": hip, "knee": knee, "ankle": ankle, 
+        "heel": ankle + (-0.06, -0.06), "toe": ankle + (0.16, -0.06),
         "elbow": shoulder + 0.25 * along + 0.1 * front, "wrist": hip + 0.1 * front, "ear": shoulder - 0.2 * along,
         "eye": shoulder - 0.22 * along + 0.08 * front, "nose": shoulder - 0.2 * along + 0.1 * front,
     }  # fmt: skip
@@ -164,8 +175,12 @@ def random_core(seed=0):
 
 
 FACTS = {
-    "version": "0", "revision": "none", "data": "none", "labels": list(FAULT_KEYS), "thresholds": dict.fromkeys(FAULT_KEYS, 0.5),
-}  # fmt: skip
+    "version": "0",
+    "revision": "none",
+    "data": "none",
+    "labels": list(FAULT_KEYS),
+    "thresholds": {key: {"absent": 0.4, "present": 0.6} for key in FAULT_KEYS},
+}
 
 
 @pytest.fixture(scope="session")

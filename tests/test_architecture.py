@@ -1,4 +1,4 @@
-"""The two laws of STYLE.md, read off the source: verbs run and nouns are read; pixels in video/, keypoints in motion/."""
+"""The two laws of STYLE.md: verbs run and nouns are read; pixels in video/, keypoints in motion/."""
 
 import ast
 import shutil
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from conftest import ROOT, torch_alone
+
 from src.config import SECTIONS
 
 HOMES = {
@@ -36,8 +36,17 @@ def imported(path, root):
         elif isinstance(node, ast.ImportFrom):
             base = [*package[: len(package) - node.level + 1]] if node.level else []
             yield from (".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names)
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("import_module", "__import__"):
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
+            "import_module",
+            "__import__",
+        ):
             yield ast.literal_eval(node.args[0]) if isinstance(node.args[0], ast.Constant) else "a computed module"
+
+
+def sections(root):
+    """Names of the stages' sections in conf/config.yaml, in order."""
+    keys = yaml.safe_load((root / "conf/config.yaml").read_text())
+    return [key for key in keys if key not in ("defaults", "hydra")]
 
 
 def breaches_of_imports(root):
@@ -60,11 +69,11 @@ def breaches_of_imports(root):
 
 def breaches_of_verbs(root):
     """Every module that runs and should not, or the other way round."""
-    sections = [key for key in yaml.safe_load((root / "conf/config.yaml").read_text()) if key not in ("defaults", "hydra")]
+    names = sections(root)
     verbs = {path.stem for path in (root / "src").glob("*.py")} - NOT_STAGES
-    for verb in sorted(verbs - set(sections) - NO_SECTION):
+    for verb in sorted(verbs - set(names) - NO_SECTION):
         yield f"src/{verb}.py: a stage without a section in conf/config.yaml"
-    for name in sorted(set(sections) - verbs):
+    for name in sorted(set(names) - verbs):
         yield f"conf/config.yaml: section {name} without src/{name}.py"
     for path in sorted((root / "src").rglob("*.py")):
         where, tree = path.relative_to(root).as_posix(), ast.parse(path.read_text())
@@ -73,7 +82,7 @@ def breaches_of_verbs(root):
         if path.parent == root / "src" and path.stem in verbs:
             if "main" not in functions or not runs:
                 yield f"{where}: a stage without main"
-            if path.stem in sections and "work" not in functions:
+            if path.stem in names and "work" not in functions:
                 yield f"{where}: a stage without work"
         elif "main" in functions or runs:
             yield f"{where}: a noun with main"
@@ -137,9 +146,8 @@ def test_a_wrong_verb_is_found(copy, file, text, says):
 
 
 def test_one_stage_is_one_module_one_section_one_dvc_stage():
-    sections = [key for key in yaml.safe_load((ROOT / "conf/config.yaml").read_text()) if key not in ("defaults", "hydra")]
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert sections == list(SECTIONS) == list(stages)
+    assert sections(ROOT) == list(SECTIONS) == list(stages)
     for name, stage in stages.items():
         assert stage["cmd"] == f"python -m src.{name}", name
         assert {"conf/config.yaml": [name]} in stage["params"], name
@@ -151,7 +159,8 @@ POSE = ["src.video.blazepose", "src.video.tflite", "src.video.crop"]
 
 
 def test_core_and_pose_import_with_torch_and_numpy_alone():
-    done = torch_alone(f"import importlib\nfor name in {CORE + POSE + ['src.benchmark']!r}:\n    importlib.import_module(name)\nprint('ok')")
+    lines = [f"import {name}" for name in [*CORE, *POSE, "src.benchmark"]]
+    done = torch_alone("\n".join([*lines, "print('ok')"]))
     assert done.stdout == "ok\n", done.stderr[-600:]
 
 

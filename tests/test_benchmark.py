@@ -1,12 +1,11 @@
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, torch_alone
 
 from src.benchmark import (
     PARTS,
@@ -24,27 +23,23 @@ from src.benchmark import (
     work,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 WEIGHTS = ROOT / "data/weights"
 needs_weights = pytest.mark.skipif(
     not (WEIGHTS / "pose_detection.tflite").is_file(), reason="no pose networks in data/weights: run make setup"
 )
-QUICK = ["--seconds", "0", "--core-batches", "1,3", "--pose-batches", "1,2", "--weights", str(WEIGHTS)]
-
-BLOCKED = """
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        heavy = "hydra omegaconf mlflow dvc decord av rich lightning cv2 scipy pandas sklearn skimage numba matplotlib"
-        if name.split(".")[0] in heavy.split() or name == "src.config":
-            raise ModuleNotFoundError(f"No module named {name!r}")
-
-sys.meta_path.insert(0, Blocker())
-from src.benchmark import main
-main()
-"""
+QUICK = [
+    "--threads",
+    "1",
+    "--seconds",
+    "0",
+    "--core-batches",
+    "1,3",
+    "--pose-batches",
+    "1,2",
+    "--weights",
+    str(WEIGHTS),
+]
 
 FAKE_MEDIAPIPE = """
 from types import SimpleNamespace
@@ -153,15 +148,15 @@ def test_ratio_is_the_median_over_turns():
 
 def test_torch_and_numpy_alone_measure_core_reps_and_pose(tmp_path):
     out = tmp_path / "b.json"
-    command = [sys.executable, "-W", "ignore", "-c", BLOCKED, *QUICK, "--pose-batches", "1", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    words = [*QUICK, "--pose-batches", "1", "--threads", "2", "--out", str(out)]
+    done = torch_alone("from src.benchmark import main; main()", *words)
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
     assert all(row["per_s"] > 0 for row in rows_of(report, "core") + rows_of(report, "reps"))
     if (WEIGHTS / "pose_detection.tflite").is_file():
         assert {row["crop"] for row in rows_of(report, "pose")} == {"torch"}
     for part in ("decode", "whole"):
-        assert rows_of(report, part)[0]["not measured"].startswith("No module named")
+        assert rows_of(report, part)[0]["not measured"].startswith("blocked: ")
     assert "| core |" in done.stdout  # the table without rich
 
 

@@ -3,9 +3,9 @@ import dataclasses
 import hydra
 import pytest
 import torch
+from conftest import python
 from omegaconf import OmegaConf
 
-from conftest import python
 from src.config import CONF, SECTIONS, ConfigError, choose_device, load, section
 
 KINDS = list(SECTIONS.values())

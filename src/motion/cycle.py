@@ -10,7 +10,7 @@ from src.motion.person import Person, Setup
 
 Array = NDArray[np.float64]
 
-SET_SHARE = {"overarch": 0.36, "tuck": 0.54, "feet_too_far": 0.22, "partial_range": 0.35}
+SET_SHARE = {"overarch": 0.39, "tuck": 0.52, "feet_too_far": 0.24, "partial_range": 0.38}
 """Chance that a set is faulty at all (tuck: of the sets left without overarch).
 
 Reps of a faulty set may still be clean.

@@ -8,7 +8,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
 
-@numba.njit(cache=True, fastmath=False)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=False)
 def shade(points: Floats, faces: Ints, albedo: Floats, light: Floats, eye: Floats, strength: Floats) -> Floats:
     """Colours (V, 3) of world points (V, 3): sky light, one lamp towards ``light``, some light from the camera.
 
@@ -41,7 +41,7 @@ def shade(points: Floats, faces: Ints, albedo: Floats, light: Floats, eye: Float
     return colours
 
 
-@numba.njit(cache=True, fastmath=False)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=False)
 def fill(screen: Floats, colours: Floats, faces: Ints, part: Ints, image: Floats, depth: Floats, owner: Ints) -> None:
     """Draw triangles into ``image`` (H, W, 3), ``depth`` (H, W, 1/z, larger is nearer) and ``owner`` (H, W).
 
@@ -75,7 +75,7 @@ def fill(screen: Floats, colours: Floats, faces: Ints, part: Ints, image: Floats
                         image[y, x, k] = u * colours[a, k] + v * colours[b, k] + w * colours[c, k]
 
 
-@numba.njit(cache=True, fastmath=False)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=False)
 def blend(image: Floats, owner: Ints, picture: Floats, person: int, mask: Floats) -> None:
     """Average 2x2 samples of ``image`` (2H, 2W, 3) over ``picture`` (H, W, 3) where ``owner`` >= 0.
 

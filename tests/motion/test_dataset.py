@@ -3,10 +3,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from conftest import LEAD_S, REP_S, thrust, tops, write_labels, write_people
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import LEAD_S, REP_S, thrust, tops, write_labels, write_people
 from src.motion.dataset import (
     COLUMNS,
     Label,
@@ -27,15 +27,31 @@ from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
 from src.motion.reps import Rep, find_reps
 
-ROW = {"clip": "a.mp4", "subject": "ann", "view": "side", "overarch": "1", "tuck": "", "feet_too_far": "0", "partial_range": "0"}
+ROW = {
+    "clip": "a.mp4",
+    "subject": "ann",
+    "view": "side",
+    "overarch": "1",
+    "tuck": "",
+    "feet_too_far": "0",
+    "partial_range": "0",
+}
 NAN = float("nan")
 
 
 def test_a_good_table_is_read(tmp_path):
-    write_labels(tmp_path, [ROW | {"start_s": "0", "end_s": "2.5"}, ROW | {"start_s": "2.5", "end_s": "4"}, ROW | {"clip": "b, ü.mp4"}])
+    write_labels(
+        tmp_path,
+        [ROW | {"start_s": "0", "end_s": "2.5"}, ROW | {"start_s": "2.5", "end_s": "4"}, ROW | {"clip": "b, ü.mp4"}],
+    )
     first, second, third = read_labels(tmp_path / "labels.csv")
     assert first.faults[0] == 1.0 and np.isnan(first.faults[1]) and first.faults[2:] == (0.0, 0.0)
-    assert (first.start_s, first.end_s, second.start_s, third.start_s) == (0.0, 2.5, 2.5, None) and third.clip == "b, ü.mp4"
+    assert (first.start_s, first.end_s, second.start_s, third.start_s) == (
+        0.0,
+        2.5,
+        2.5,
+        None,
+    ) and third.clip == "b, ü.mp4"
     text = (tmp_path / "labels.csv").read_bytes()
     (tmp_path / "labels.csv").write_bytes(b"\xef\xbb\xbf" + text)  # as spreadsheets write it
     assert len(read_labels(tmp_path / "labels.csv")) == 3
@@ -67,7 +83,13 @@ def test_a_bad_cell_is_named(tmp_path, change, names):
 
 @pytest.mark.parametrize(
     "times",
-    [[("0", "2"), ("1.9", "3")], [("", ""), ("1", "2")], [("1", "2"), ("", "")], [("", ""), ("", "")], [("1", "2"), ("1", "2")]],
+    [
+        [("0", "2"), ("1.9", "3")],
+        [("", ""), ("1", "2")],
+        [("1", "2"), ("", "")],
+        [("", ""), ("", "")],
+        [("1", "2"), ("1", "2")],
+    ],
 )
 def test_rows_that_claim_the_same_second_are_refused(tmp_path, times):
     write_labels(tmp_path, [ROW | {"start_s": start, "end_s": end} for start, end in times])
@@ -131,7 +153,9 @@ def test_no_person_is_in_two_parts(people, validation, test, seed):
 def test_the_split_does_not_depend_on_the_order_of_rows(seed, order):
     samples = [sample(f"p{i}") for i in range(12)]
     parts, others = (split_people(s, 0.2, 0.2, [], seed) for s in (samples, [samples[i] for i in order]))
-    assert {k: {s.subject for s in v} for k, v in parts.items()} == {k: {s.subject for s in v} for k, v in others.items()}
+    assert {k: {s.subject for s in v} for k, v in parts.items()} == {
+        k: {s.subject for s in v} for k, v in others.items()
+    }
 
 
 def test_the_seed_moves_people_and_shares_are_kept():
@@ -142,7 +166,10 @@ def test_the_seed_moves_people_and_shares_are_kept():
 
 def test_labels_meet_the_reps_they_lie_on():
     track = thrust(3)
-    rows = [Label("a.mp4", "ann", top - 1.2, top + 1.2, (float(i % 2), NAN, 0.0, 0.0), "side") for i, top in enumerate(tops())]
+    rows = [
+        Label("a.mp4", "ann", top - 1.2, top + 1.2, (float(i % 2), NAN, 0.0, 0.0), "side")
+        for i, top in enumerate(tops())
+    ]
     samples, count = samples_of(track, rows, "mine")
     assert (count.labelled, count.found, count.matched) == (3, 3, 3)
     assert [s.faults[0] for s in samples] == [0.0, 1.0, 0.0] and all(np.isnan(s.faults[1]) for s in samples)
@@ -152,7 +179,9 @@ def test_labels_meet_the_reps_they_lie_on():
     assert len(samples) == 3 and (count.labelled, count.found, count.matched) == (3, 3, 3)
 
 
-@pytest.mark.parametrize(("view", "judged"), [("side", FAULT_KEYS), ("oblique", ("feet_too_far", "partial_range")), ("frontal", ())])
+@pytest.mark.parametrize(
+    ("view", "judged"), [("side", FAULT_KEYS), ("oblique", ("feet_too_far", "partial_range")), ("frontal", ())]
+)
 def test_a_view_masks_what_it_cannot_show(view, judged):
     samples, _ = samples_of(thrust(1), [Label("a.mp4", "ann", None, None, (1.0,) * 4, view)], "mine")
     assert tuple(key for key, value in zip(FAULT_KEYS, samples[0].faults, strict=True) if value == 1.0) == judged
@@ -191,7 +220,11 @@ def test_clips_in_subfolders_and_with_equal_stems_keep_their_own_labels(tmp_path
 def test_collate_pads_with_nan_and_says_how_much_is_real():
     rows = [(np.full((t, 27, 3), t, np.float32), 10.0 * t, np.full(4, t, np.float32)) for t in (2, 5, 3)]
     batch = collate(rows)
-    assert batch.keypoints.shape == (3, 5, 27, 3) and batch.frames.tolist() == [2, 5, 3] and batch.fps_hz.tolist() == [20, 50, 30]
+    assert (
+        batch.keypoints.shape == (3, 5, 27, 3)
+        and batch.frames.tolist() == [2, 5, 3]
+        and batch.fps_hz.tolist() == [20, 50, 30]
+    )
     for row, t in zip(batch.keypoints, (2, 5, 3), strict=True):
         assert (row[:t] == t).all() and torch.isnan(row[t:]).all()
     assert batch.faults[:, 0].tolist() == [2, 5, 3] and batch.keypoints.dtype == torch.float32
@@ -210,7 +243,11 @@ def test_augmenting_changes_a_copy_and_keeps_the_time(seed, fps_hz):
 
 
 def test_augmentation_is_seeded_by_epoch_and_item():
-    data = RepDataset([Sample(thrust(1).keypoints, 30.0, np.ones(4, np.float32), "a", "c", "side", "x", Rep(0, 1, 2, True))] * 2, augmented, 3)
+    data = RepDataset(
+        [Sample(thrust(1).keypoints, 30.0, np.ones(4, np.float32), "a", "c", "side", "x", Rep(0, 1, 2, True))] * 2,
+        augmented,
+        3,
+    )
     first, again, other = data[0][0], data[0][0], data[1][0]
     data.epoch = 1
     later = data[0][0]

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import thrust
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import thrust
 from src.motion.dataset import cut
 from src.motion.features import ANGLES, FEATURE_NAMES, Features, resample
 from src.motion.keypoints import HIP_THRUST, Skeleton, TrackError, mirror
@@ -42,7 +42,9 @@ def test_the_hip_angle_is_signed(top_deg, facing):
 @pytest.mark.parametrize("shin_deg", [-8.0, 0.0, 20.0])
 def test_the_shin_is_positive_with_far_feet(shin_deg, facing):
     angles = at_lockout(thrust(1, shin_deg=shin_deg, facing=facing))
-    assert angles["shin_deg"] == pytest.approx(shin_deg, abs=0.5) and angles["knee_deg"] == pytest.approx(90.0 + shin_deg, abs=0.5)
+    assert angles["shin_deg"] == pytest.approx(shin_deg, abs=0.5) and angles["knee_deg"] == pytest.approx(
+        90.0 + shin_deg, abs=0.5
+    )
     assert angles["trunk_deg"] == pytest.approx(0.0, abs=0.5) and angles["thigh_deg"] == pytest.approx(0.0, abs=0.5)
 
 
@@ -54,11 +56,20 @@ def test_the_outline_has_a_front_and_a_back(facing):
 
 
 @settings(max_examples=20)
-@given(seed=st.integers(0, 999), facing=st.sampled_from([-1, 1]), occlusion=st.floats(0.0, 0.3), top_deg=st.floats(150.0, 195.0))
+@given(
+    seed=st.integers(0, 999),
+    facing=st.sampled_from([-1, 1]),
+    occlusion=st.floats(0.0, 0.3),
+    top_deg=st.floats(150.0, 195.0),
+)
 def test_a_mirrored_clip_has_the_same_features(seed, facing, occlusion, top_deg):
-    keypoints, fps_hz, frames = tensors(track := thrust(1, top_deg=top_deg, facing=facing, noise_px=2.0, occlusion=occlusion, seed=seed))
+    keypoints, fps_hz, frames = tensors(
+        track := thrust(1, top_deg=top_deg, facing=facing, noise_px=2.0, occlusion=occlusion, seed=seed)
+    )
     other = torch.from_numpy(mirror(replace(track, keypoints=keypoints[0].numpy())).keypoints)[None]
-    torch.testing.assert_close(FEATURES(other, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        FEATURES(other, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=1e-3, rtol=0
+    )
 
 
 @settings(max_examples=20)
@@ -67,7 +78,9 @@ def test_size_and_place_change_nothing(size, dx, dy, seed):
     keypoints, fps_hz, frames = tensors(thrust(1, noise_px=1.0, seed=seed))
     moved = keypoints.clone()
     moved[..., :2] = moved[..., :2] * size + torch.tensor([dx, dy])
-    torch.testing.assert_close(FEATURES(moved, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=5e-3, rtol=0)
+    torch.testing.assert_close(
+        FEATURES(moved, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=5e-3, rtol=0
+    )
 
 
 @pytest.mark.parametrize("fps_hz", [24.0, 30.0, 60.0])
@@ -137,7 +150,9 @@ def test_an_unseen_point_has_no_place(gone, facing):
     keypoints[:, :, HIP_THRUST.index(gone)] = torch.tensor([float("nan"), float("nan"), 0.0])
     moved = keypoints.clone()
     moved[..., :2] += torch.tensor([700.0, 300.0])
-    torch.testing.assert_close(FEATURES(moved, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=5e-3, rtol=0)
+    torch.testing.assert_close(
+        FEATURES(moved, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=5e-3, rtol=0
+    )
 
 
 @pytest.mark.parametrize("part", ["knee", "ankle"])
@@ -147,4 +162,6 @@ def test_an_unseen_joint_has_no_place(part):
         keypoints[:, :, HIP_THRUST.index(f"{side}_{part}")] = torch.tensor([float("nan"), float("nan"), 0.0])
     moved = keypoints.clone()
     moved[..., :2] += torch.tensor([700.0, 300.0])
-    torch.testing.assert_close(FEATURES(moved, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=5e-3, rtol=0)
+    torch.testing.assert_close(
+        FEATURES(moved, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=5e-3, rtol=0
+    )

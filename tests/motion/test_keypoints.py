@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+from conftest import thrust
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from conftest import thrust
 from src.motion.keypoints import HIP_THRUST, Track, TrackError, mirror
 
 K = len(HIP_THRUST)
@@ -51,9 +51,16 @@ def test_a_mirror_twice_is_no_mirror(seed, occlusion):
 
 @pytest.mark.parametrize(
     ("shape", "fps_hz", "names"),
-    [((5, K), 30.0, "(5, 27)"), ((5, K, 2), 30.0, "(5, 27, 2)"), ((5, 17, 3), 30.0, "17"), ((5, K, 3), 0.0, "0.0"), ((5, K, 3), -25.0, "-25"),
-     ((5, K, 3), float("nan"), "nan"), ((5, K, 3), float("inf"), "inf")],
-)  # fmt: skip
+    [
+        ((5, K), 30.0, "(5, 27)"),
+        ((5, K, 2), 30.0, "(5, 27, 2)"),
+        ((5, 17, 3), 30.0, "17"),
+        ((5, K, 3), 0.0, "0.0"),
+        ((5, K, 3), -25.0, "-25"),
+        ((5, K, 3), float("nan"), "nan"),
+        ((5, K, 3), float("inf"), "inf"),
+    ],
+)
 def test_a_broken_contract_is_refused_with_its_number(shape, fps_hz, names):
     with pytest.raises(TrackError) as caught:
         Track(np.zeros(shape, np.float32), fps_hz, (640, 360), "test")

@@ -2,10 +2,10 @@ from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
+from conftest import HOLD_S, thrust
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import HOLD_S, thrust
 from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.keypoints import HIP_THRUST, Track, mirror
 from src.motion.measure import MEASURED, measure, measure_all, rule_score, rule_scores, view_of
@@ -18,8 +18,11 @@ def measured(track):
 
 @settings(max_examples=25)
 @given(
-    top_deg=st.floats(150.0, 195.0), shin_deg=st.floats(-8.0, 25.0), facing=st.sampled_from([-1, 1]), fps_hz=st.sampled_from([15.0, 30.0, 60.0]),
-)  # fmt: skip
+    top_deg=st.floats(150.0, 195.0),
+    shin_deg=st.floats(-8.0, 25.0),
+    facing=st.sampled_from([-1, 1]),
+    fps_hz=st.sampled_from([15.0, 30.0, 60.0]),
+)
 def test_angles_are_the_true_ones(top_deg, shin_deg, facing, fps_hz):
     for m in measured(thrust(2, fps_hz, top_deg, facing, shin_deg=shin_deg)):
         pitch = (top_deg - 180.0) / 2
@@ -75,7 +78,11 @@ def test_a_rep_that_is_cut_off_has_no_fall():
 
 
 def test_views():
-    assert [view_of(measured(thrust(1, width_m=w))[0].width) for w in (0.05, 0.23, 0.6)] == ["side", "oblique", "frontal"]
+    assert [view_of(measured(thrust(1, width_m=w))[0].width) for w in (0.05, 0.23, 0.6)] == [
+        "side",
+        "oblique",
+        "frontal",
+    ]
 
 
 def rules(**kwargs):

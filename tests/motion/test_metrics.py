@@ -8,6 +8,7 @@ from src.motion.metrics import (
     average_precision,
     best_threshold,
     calibrate,
+    claim_threshold,
     expected_calibration_error,
     f1,
     interval,
@@ -43,8 +44,10 @@ def test_decision_scores_are_scikit_learns(rows):
     decisions = (scores >= 0.5).astype(float)
     y, d = labels[known], decisions[known]
     for ours, theirs, defined in (
-        (f1, reference.f1_score, y.any()), (precision, reference.precision_score, d.any()), (recall, reference.recall_score, y.any()),
-    ):  # fmt: skip
+        (f1, reference.f1_score, y.any()),
+        (precision, reference.precision_score, d.any()),
+        (recall, reference.recall_score, y.any()),
+    ):
         value = ours(labels, decisions)
         assert value == pytest.approx(theirs(y, d, zero_division=0)) if defined else np.isnan(value)
 
@@ -90,6 +93,17 @@ def test_no_threshold_beats_the_best(rows):
     best = f1(labels, (scores >= chosen).astype(float))
     assert all(best >= f1(labels, (scores >= t / 40 + 1e-9).astype(float)) - 1e-12 for t in range(-1, 41))
 
+
+@given(ROWS, st.sampled_from([0.5, 0.8, 1.0]), st.integers(1, 6))
+def test_a_claim_is_as_often_right_as_promised(rows, target, least):
+    labels, scores, known = split(rows)
+    chosen = claim_threshold(labels, scores, target, least)
+    claimed = known & (scores >= chosen)
+    if chosen <= 1.0:
+        assert claimed.sum() >= least and labels[claimed].mean() >= target
+    for lower in np.unique(scores[known & (scores < chosen)]):  # nothing lower would do
+        more = known & (scores >= lower)
+        assert more.sum() < least or labels[more].mean() < target
 
 
 @given(seed=st.integers(0, 999), scale=st.floats(0.2, 3.0), bias=st.floats(-2.0, 2.0))
@@ -141,5 +155,7 @@ def test_an_interval_draws_people_not_rows():
 @given(seed=st.integers(0, 99))
 def test_an_interval_is_seeded_and_in_order(seed):
     values, people = np.random.default_rng(seed).random(12), [f"p{i % 4}" for i in range(12)]
-    twice = [interval(lambda rows: float(values[rows].mean()), people, 50, np.random.default_rng(seed)) for _ in range(2)]
+    twice = [
+        interval(lambda rows: float(values[rows].mean()), people, 50, np.random.default_rng(seed)) for _ in range(2)
+    ]
     assert twice[0] == twice[1] and values.min() <= twice[0][0] <= twice[0][1] <= values.max()

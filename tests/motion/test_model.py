@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import FACTS, random_core, thrust
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import FACTS, random_core, thrust
 from src.motion.dataset import collate, cut
 from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.keypoints import HIP_THRUST, Track, mirror
@@ -30,11 +30,18 @@ def close(a, b, tolerance):
 
 
 def mixed():
-    return batch(thrust(1, 30.0, noise_px=2.0), thrust(1, 12.0, 160.0, -1), thrust(1, 60.0, 190.0, shin_deg=20.0), thrust(1, 24.0, occlusion=0.3))
+    return batch(
+        thrust(1, 30.0, noise_px=2.0),
+        thrust(1, 12.0, 160.0, -1),
+        thrust(1, 60.0, 190.0, shin_deg=20.0),
+        thrust(1, 24.0, occlusion=0.3),
+    )
 
 
 @settings(max_examples=15)
-@given(seed=st.integers(0, 99), facing=st.sampled_from([-1, 1]), occlusion=st.floats(0.0, 0.3), weights=st.integers(0, 3))
+@given(
+    seed=st.integers(0, 99), facing=st.sampled_from([-1, 1]), occlusion=st.floats(0.0, 0.3), weights=st.integers(0, 3)
+)
 def test_a_mirrored_clip_has_the_same_scores(seed, facing, occlusion, weights):
     track = thrust(1, top_deg=185.0, facing=facing, noise_px=1.0, occlusion=occlusion, seed=seed)
     keypoints, fps_hz, frames = batch(track)
@@ -119,7 +126,11 @@ def test_what_was_not_seen_is_not_observable():
                 keypoints[10:, i] = (np.nan, np.nan, 0.0)
         reps = find_reps(track)
         rows = cut(Track(keypoints, track.fps_hz, track.size_px, "x"), reps[0])
-        return random_core()(torch.from_numpy(rows)[None], torch.tensor([track.fps_hz]), torch.tensor([len(rows)])).observability[0].tolist()
+        return (
+            random_core()(torch.from_numpy(rows)[None], torch.tensor([track.fps_hz]), torch.tensor([len(rows)]))
+            .observability[0]
+            .tolist()
+        )
 
     no_outline = without("back", "front")
     assert all(seen < 0.1 if side_only else seen > 0.8 for seen, side_only in zip(no_outline, SIDE_ONLY, strict=True))

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import HOLD_S, LEAD_S, REP_S, RISE_S, thrust, tops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import HOLD_S, LEAD_S, REP_S, RISE_S, thrust, tops
 from src.motion.keypoints import HIP_THRUST, Track, mirror
 from src.motion.reps import find_reps, hip_motion
 
@@ -18,16 +18,25 @@ def times(track):
 
 @settings(max_examples=40)
 @given(
-    reps=st.integers(0, 6), fps_hz=st.sampled_from([12.0, 15.0, 24.0, 29.97, 60.0, 120.0]), top_deg=st.floats(150.0, 195.0),
-    facing=st.sampled_from([-1, 1]), noise_px=st.floats(0.0, 4.0), shin_deg=st.floats(-5.0, 25.0), bench=st.booleans(), seed=st.integers(0, 99),
-)  # fmt: skip
+    reps=st.integers(0, 6),
+    fps_hz=st.sampled_from([12.0, 15.0, 24.0, 29.97, 60.0, 120.0]),
+    top_deg=st.floats(150.0, 195.0),
+    facing=st.sampled_from([-1, 1]),
+    noise_px=st.floats(0.0, 4.0),
+    shin_deg=st.floats(-5.0, 25.0),
+    bench=st.booleans(),
+    seed=st.integers(0, 99),
+)
 def test_counts_and_times_every_rep(reps, fps_hz, top_deg, facing, noise_px, shin_deg, bench, seed):
     track = thrust(reps, fps_hz, top_deg, facing, noise_px, shin_deg=shin_deg, bench=bench, seed=seed)
     found = find_reps(track)
     assert len(found) == reps
     for rep, top_s in zip(found, tops(reps), strict=True):
         assert abs(rep.top_s - top_s) < 0.2 and rep.complete
-        assert abs(rep.start_s - (top_s - HOLD_S / 2 - RISE_S)) < 0.35 and abs(rep.end_s - (top_s + HOLD_S / 2 + RISE_S)) < 0.35
+        assert (
+            abs(rep.start_s - (top_s - HOLD_S / 2 - RISE_S)) < 0.35
+            and abs(rep.end_s - (top_s + HOLD_S / 2 + RISE_S)) < 0.35
+        )
     assert all(a.end_s <= b.start_s for a, b in zip(found, found[1:], strict=False))
 
 
@@ -87,7 +96,9 @@ def test_a_gap_of_seconds_claims_no_rep_inside_it():
     keypoints[gone] = (np.nan, np.nan, 0.0)
     found = find_reps(replace(track, keypoints=keypoints))
     assert not any(LEAD_S + REP_S + 0.5 < rep.top_s < LEAD_S + 2 * REP_S - 0.5 for rep in found)
-    assert any(abs(rep.top_s - tops()[0]) < 0.2 for rep in found) and any(abs(rep.top_s - tops()[2]) < 0.2 for rep in found)
+    assert any(abs(rep.top_s - tops()[0]) < 0.2 for rep in found) and any(
+        abs(rep.top_s - tops()[2]) < 0.2 for rep in found
+    )
 
 
 def test_jumping_points_lower_the_confidence():
