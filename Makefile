@@ -9,6 +9,7 @@ PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
+export OMP_WAIT_POLICY := PASSIVE
 STAGES := simulate detect train evaluate export
 
 .PHONY: help setup train test check ui benchmark predict clean

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import hydra
 import torch
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -115,6 +115,8 @@ T = TypeVar("T")
 
 def one_line(error: Exception) -> str:
     """The first line of a message with its key, without the library's advice for programmers."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {error.message.splitlines()[0]} (quote values that hold = or brackets)"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
     text = " ".join(lines[:1]) or type(error).__name__

@@ -26,7 +26,7 @@ from src.video.tflite import WeightsError
 Detector = Callable[[lifter.Frames, float, tuple[int, int]], Track]
 """(frames as ``clips.read`` gives them, their rate in Hz, (width, height) px) -> the lifter's track."""
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same clip and settings would give another track: everything is detected again."""
 
 
@@ -144,5 +144,10 @@ def work(cfg: Detect) -> int:
     return 3 if failures else 0
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """``python -m src.detect [key=value ...]``."""
     run_stage(Detect, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -104,10 +104,16 @@ def judge_folder(
     }
     macro = [faults[key]["average_precision"]["value"] for key in FAULT_KEYS]
     return (
-        {"faults": faults, "macro_average_precision": float(np.nanmean(macro)), "people": len(set(people))},
+        {"faults": faults, "macro_average_precision": mean_of_known(macro), "people": len(set(people))},
         labels,
         p,
     )
+
+
+def mean_of_known(values: Sequence[float]) -> float:
+    """Mean of what could be measured, NaN if nothing could."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def judge_reps(counts: Sequence[Count]) -> dict[str, Any]:
@@ -132,7 +138,8 @@ def table(report: dict[str, Any]) -> str:
         reps = part["reps"]
         lines += [
             f"**{ORIGIN.get(folder, f'own footage: {folder}')}**: {part['people']} people unseen in training; "
-            f"reps counted exactly in {100 * reps['exact_share']:.0f} % of {reps['clips']} clips.",
+            f"reps counted exactly in {100 * reps['exact_share']:.0f} % of {reps['clips']} clips, "
+            f"{100 * reps['found_share']:.0f} % of labelled reps found (only these are judged below).",
             "",
             "| fault | reps (with it) | AP (95 % by person) | F1 (95 % by person) | claims right | ECE | rules: AP | rules: F1 |",
             "|---|---|---|---|---|---|---|---|",
@@ -159,6 +166,13 @@ def write_readme(path: Path, text: str) -> None:
     path.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{text}{END}", page, flags=re.DOTALL))
 
 
+def without_nan(value: Any) -> Any:
+    """JSON has no NaN: a number that could not be measured becomes null."""
+    if isinstance(value, dict):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 def reliability_figure(labels: Array, p: Array, title: str) -> Figure:
     """Share of positives against mean probability, one line per fault."""
     figure, axis = plt.subplots(figsize=(5, 5), layout="constrained")
@@ -169,6 +183,13 @@ def reliability_figure(labels: Array, p: Array, title: str) -> Figure:
     axis.set(xlabel="mean probability", ylabel="share of reps with the fault", title=title)
     axis.legend()
     return figure
+
+
+def save_reliability(figures: Path, folder: str, labels: Array, p: Array) -> None:
+    """The reliability figure of one folder as a file."""
+    figure = reliability_figure(labels, p, ORIGIN.get(folder, folder))
+    figure.savefig(figures / f"reliability_{folder.replace('/', '_')}.png", dpi=110)
+    plt.close(figure)
 
 
 def work(cfg: Evaluate) -> None:
@@ -187,20 +208,17 @@ def work(cfg: Evaluate) -> None:
         "folders": {},
     }
     (figures := cfg.reports_dir / "figures").mkdir(parents=True, exist_ok=True)
-    for folder in sorted({s.folder for s in samples}):
+    for folder in sorted({c.folder for c in counts if c.subject in people}):
         chosen = [s for s in samples if s.folder == folder and s.subject in people]
-        if not chosen:
-            continue
-        part, labels, p = judge_folder(core, chosen, facts["thresholds"], cfg)
-        clips = {s.clip for s in samples if s.subject in people}
-        part["reps"] = judge_reps([c for c in counts if c.folder == folder and c.clip in clips])
+        part: dict[str, Any] = {"faults": {}, "macro_average_precision": float("nan"), "people": 0}
+        if chosen:
+            part, labels, p = judge_folder(core, chosen, facts["thresholds"], cfg)
+            save_reliability(figures, folder, labels, p)
+        part["reps"] = judge_reps([c for c in counts if c.folder == folder and c.subject in people])
         report["folders"][folder] = part
-        figure = reliability_figure(labels, p, ORIGIN.get(folder, folder))
-        figure.savefig(figures / f"reliability_{folder.replace('/', '_')}.png", dpi=110)
-        plt.close(figure)
     report["summary"] = {folder: part["macro_average_precision"] for folder, part in report["folders"].items()}
     text = table(report)
-    (cfg.reports_dir / "evaluate.json").write_text(json.dumps(report, indent=2) + "\n")
+    (cfg.reports_dir / "evaluate.json").write_text(json.dumps(without_nan(report), indent=2, allow_nan=False) + "\n")
     (cfg.reports_dir / "results.md").write_text(text)
     if cfg.readme:
         write_readme(Path(cfg.readme), text)

@@ -9,9 +9,7 @@ from torch import Tensor
 
 from src.config import Export, run_stage
 from src.motion.keypoints import HIP_THRUST, Skeleton
-from src.motion.model import Core, CoreOutput, load_model
-
-METADATA = "metadata.json"
+from src.motion.model import METADATA, Core, CoreOutput, load_model
 
 
 class ParityError(RuntimeError):
@@ -40,8 +38,8 @@ def golden_inputs(
 
 def largest_difference(a: CoreOutput, b: CoreOutput) -> float:
     """Largest absolute difference over all outputs; NaN anywhere counts as infinite."""
-    worst = max(float((x - y).abs().max()) for x, y in zip(a, b, strict=True))
-    return worst if worst == worst else float("inf")
+    worst = torch.stack([(x - y).abs().max() for x, y in zip(a, b, strict=True)])
+    return float("inf") if bool(worst.isnan().any()) else float(worst.max())
 
 
 def hold_parity(core: Core, exported: torch.nn.Module, tolerance: float, points: int = len(HIP_THRUST)) -> float:
@@ -80,7 +78,10 @@ def metadata(facts: dict[str, Any], skeleton: Skeleton, core: Core) -> dict[str,
 
 
 def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float) -> float:
-    """Script, save, load again, compare; only then is ``path`` replaced. Returns the largest difference."""
+    """Script, save, load again, compare; only then is ``path`` replaced. Returns the largest difference.
+
+    A failure of any kind leaves no core at ``path``: a stale one would pass for the new.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     try:
@@ -88,7 +89,7 @@ def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float) -
         torch.jit.save(torch.jit.script(core), str(part), _extra_files=extra)
         worst = hold_parity(core, torch.jit.load(str(part)), tolerance)
         part.replace(path)
-    except ParityError:
+    except Exception:
         path.unlink(missing_ok=True)
         raise
     finally:

@@ -9,203 +9,25 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
-from src.config import ConfigError, Detect, choose_device, device_name, fail, load
+from src.config import ConfigError, Detect, choose_device, device_name, fail, load, one_line
 from src.detect import Detector, make_detector, track_clip
-from src.export import METADATA
-from src.motion.dataset import cut
 from src.motion.keypoints import Track, TrackError
-from src.motion.measure import Measures, measure_all, view_of
-from src.motion.reps import Rep, find_reps, hip_motion
+from src.motion.measure import Measures
+from src.motion.model import ModelError
+from src.motion.verdict import Scorer, Verdict, judge_track
 from src.video.clips import ClipError
+from src.video.tflite import WeightsError
 
-STATUSES = {
-    "ok": "judged",
-    "no_person": "nobody was found",
-    "several_people": "several people could be the lifter; film one person, or crop the picture",
-    "too_short": "too short to hold a rep",
-    "no_reps": "a person, but no hip thrust: the hips never rise to a lockout and come down",
-    "view_not_observable": "from this view the faults cannot be seen; film from the side",
-    "low_confidence": "hips or knees are hidden or jump about; measured numbers are shown, no fault is claimed",
-    "unreadable": "the file cannot be read as a video",
-}
-"""Every status a clip can get, and what it means."""
-
-VIDEO_SUFFIXES = {
-    ".mp4",
-    ".mov",
-    ".m4v",
-    ".avi",
-    ".mkv",
-    ".webm",
-    ".mpg",
-    ".mpeg",
-    ".mts",
-    ".m2ts",
-    ".3gp",
-    ".wmv",
-    ".flv",
-    ".ts",
-}
-MIN_CLIP_S = 1.0
-MIN_FOUND = 0.3
-"""Share of frames that must hold a person."""
-MIN_CONFIDENCE = 0.3
-"""Of the hip signal (``hip_motion``): a clip with plates over hips and knees measures 0.1, clear ones above 0.8."""
-MIN_OBSERVABLE = 0.5
-
-
-@dataclass(frozen=True)
-class RepVerdict:
-    """One rep. ``decisions``: 1 fault, 0 none, None not observable or abstained; ``evidence_s``: when it shows most."""
-
-    rep: int
-    start_s: float
-    top_s: float
-    end_s: float
-    complete: bool
-    probabilities: dict[str, float]
-    decisions: dict[str, int | None]
-    observability: dict[str, float]
-    evidence_s: dict[str, float]
-    measures: Measures
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One clip: a status of ``STATUSES`` with its reason, and its reps. A clip's fault must show in two reps, if it has two."""
-
-    clip: str
-    status: str
-    reason: str
-    view: str = ""
-    people: int = 0
-    confidence: float = float("nan")
-    reps: tuple[RepVerdict, ...] = ()
-    probabilities: dict[str, float] | None = None
-    decisions: dict[str, int | None] | None = None
-
-
-class Scorer:
-    """A loaded core: ``TorchScript`` module, labels, thresholds, skeleton, all from the one file."""
-
-    def __init__(self, path: Path, device: torch.device) -> None:
-        extra = {METADATA: ""}
-        if not path.is_file():
-            raise ConfigError(f"{path}: no such core; run python -m src.export, or give --core")
-        try:
-            self.core = torch.jit.load(str(path), map_location=device, _extra_files=extra)
-            self.metadata: dict[str, Any] = json.loads(extra[METADATA])
-            self.labels: list[str] = self.metadata["labels"]
-            self.thresholds: dict[str, dict[str, float]] = self.metadata["thresholds"]
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise ConfigError(f"{path}: not a core of this project ({type(error).__name__})") from error
-        self.device = device
-
-    def judge(self, track: Track, reps: Sequence[Rep]) -> list[RepVerdict]:
-        """Verdict of every rep, one batch."""
-        cuts = [cut(track, rep) for rep in reps]
-        frames = torch.tensor([len(keypoints) for keypoints in cuts])
-        batch = torch.full((len(cuts), int(frames.max()), *cuts[0].shape[1:]), float("nan"))
-        for row, keypoints in zip(batch, cuts, strict=True):
-            row[: len(keypoints)] = torch.from_numpy(keypoints)
-        rates = torch.full((len(cuts),), track.fps_hz)
-        with torch.no_grad():
-            out = self.core(batch.to(self.device), rates.to(self.device), frames.to(self.device))
-        p, evidence, seen = (x.double().cpu().numpy() for x in out)  # (N, L), (N, T, L), (N, L)
-        measures = measure_all(track, list(reps))
-        return [self.verdict(i + 1, rep, track, p[i], evidence[i], seen[i], measures[i]) for i, rep in enumerate(reps)]
-
-    def decide(self, label: str, p: float) -> int | None:
-        """1 from the fault's ``present`` threshold on, 0 below its ``absent`` threshold, None between: too close to say."""
-        band = self.thresholds[label]
-        return 1 if p >= band["present"] else 0 if p < band["absent"] else None
-
-    def verdict(
-        self,
-        number: int,
-        rep: Rep,
-        track: Track,
-        p: np.ndarray,
-        evidence: np.ndarray,
-        seen: np.ndarray,
-        measures: Measures,
-    ) -> RepVerdict:
-        """One rep's numbers under their labels."""
-        first_s = max(0, int(round((rep.start_s - 0.25) * track.fps_hz))) / track.fps_hz
-        decisions = {
-            label: self.decide(label, float(p[i])) if seen[i] >= MIN_OBSERVABLE else None
-            for i, label in enumerate(self.labels)
-        }
-        return RepVerdict(
-            number, rep.start_s, rep.top_s, rep.end_s, rep.complete,
-            {label: float(p[i]) for i, label in enumerate(self.labels)},
-            decisions,
-            {label: float(seen[i]) for i, label in enumerate(self.labels)},
-            {label: float(first_s + evidence[:, i].argmax() / track.fps_hz) for i, label in enumerate(self.labels)},
-            measures,
-        )  # fmt: skip
-
-
-def clip_probability(values: Iterable[float]) -> float:
-    """Mean of the two highest reps: a fault of the clip shows more than once, where there is more than one rep."""
-    return float(np.mean(sorted(values)[-2:]))
-
-
-def judge_track(name: str, track: Track, scorer: Scorer) -> Verdict:
-    """Verdict of one tracked clip; the status says the first thing that stands in the way."""
-    found = float(np.isfinite(track.keypoints[..., 0]).any(axis=1).mean()) if len(track.keypoints) else 0.0
-    if len(track.keypoints) < MIN_CLIP_S * track.fps_hz:
-        return stopped(name, "too_short", f"{len(track.keypoints) / track.fps_hz:.2f} s")
-    if track.people == 0 or found < MIN_FOUND:
-        return stopped(name, "no_person", f"seen in {100 * found:.0f} % of frames")
-    motion = hip_motion(track)
-    reps = find_reps(track)
-    if not reps:
-        return Verdict(name, "no_reps", STATUSES["no_reps"], people=track.people, confidence=motion.confidence)
-    judged = tuple(scorer.judge(track, reps))
-    view = view_of(float(np.median([r.measures.width for r in judged])))
-    status = "ok"
-    if track.people > 1:
-        status = "several_people"
-    elif motion.confidence < MIN_CONFIDENCE:
-        status = "low_confidence"
-    elif all(value < MIN_OBSERVABLE for r in judged for value in r.observability.values()):
-        status = "view_not_observable"
-    if status != "ok":
-        judged = tuple(abstained(r) for r in judged)
-    p = {label: clip_probability(r.probabilities[label] for r in judged) for label in scorer.labels}
-    decisions = {
-        label: clip_decision(label, judged, p[label], scorer) if status == "ok" else None for label in scorer.labels
-    }
-    return Verdict(name, status, STATUSES[status], view, track.people, motion.confidence, judged, p, decisions)
-
-
-def clip_decision(label: str, reps: Sequence[RepVerdict], p: float, scorer: Scorer) -> int | None:
-    """1, 0 or None by the clip's probability, where the fault was observable in at least half of the reps that may be judged."""
-    seen = [r for r in reps if r.observability[label] >= MIN_OBSERVABLE]
-    return scorer.decide(label, p) if 2 * len(seen) >= len(reps) else None
-
-
-def abstained(rep: RepVerdict) -> RepVerdict:
-    """The same rep with no fault claimed."""
-    return RepVerdict(
-        **{**{f.name: getattr(rep, f.name) for f in fields(rep)}, "decisions": dict.fromkeys(rep.decisions)}
-    )
-
-
-def stopped(name: str, status: str, detail: str) -> Verdict:
-    """A verdict without reps."""
-    return Verdict(name, status, f"{STATUSES[status]} ({detail})")
+VIDEO_SUFFIXES = set(".mp4 .mov .m4v .avi .mkv .webm .mpg .mpeg .mts .m2ts .3gp .wmv .flv .ts".split())
 
 
 def score(path: Path, detector: Detector, scorer: Scorer, cfg: Detect, name: str = "") -> tuple[Verdict, Track | None]:
@@ -213,19 +35,19 @@ def score(path: Path, detector: Detector, scorer: Scorer, cfg: Detect, name: str
     name = name or path.name
     try:
         track = track_clip(path, detector, cfg)
+        return judge_track(name, track, scorer), track
     except (ClipError, TrackError) as error:
         return Verdict(name, "unreadable", str(error)), None
-    return judge_track(name, track, scorer), track
+    except RuntimeError as error:  # what torch raises when memory runs out: this clip is lost, the batch is not
+        return Verdict(name, "unreadable", f"{name}: could not be processed ({one_line(error)})"), None
 
 
 def find_videos(inputs: Sequence[str]) -> list[Path]:
     """Files as given, videos of folders recursively and sorted, each once."""
     paths: list[Path] = []
     for entry in map(Path, inputs):
-        inside = (
-            sorted(p for p in entry.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES) if entry.is_dir() else [entry]
-        )
-        paths += inside
+        inside = (p for p in entry.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+        paths += sorted(inside) if entry.is_dir() else [entry]
     return list(dict.fromkeys(paths))
 
 
@@ -236,6 +58,11 @@ def clip_names(paths: Sequence[Path]) -> list[str]:
         doubled = {name for name in names if names.count(name) > 1}
         names = ["/".join(p.parts[-depth:]) if n in doubled else n for n, p in zip(names, paths, strict=True)]
     return [name.lstrip("/") for name in names]
+
+
+def file_name(clip: str) -> str:
+    """A clip's name as one path component; two clips never share it."""
+    return clip.replace("_", "__").replace("/", "_-") if "/" in clip else clip
 
 
 MEASURE_COLUMNS = tuple(f.name for f in fields(Measures))
@@ -253,9 +80,10 @@ def clip_row(verdict: Verdict, labels: Sequence[str]) -> dict[str, object]:
     p, decisions = verdict.probabilities or {}, verdict.decisions or {}
     row: dict[str, object] = {
         "clip": verdict.clip, "status": verdict.status, "reason": verdict.reason, "reps": len(verdict.reps),
-        "view": verdict.view, "people": verdict.people, "confidence": verdict.confidence,
+        "view": verdict.view,
     }  # fmt: skip
     row |= {f"p_{label}": p.get(label) for label in labels} | {label: decisions.get(label) for label in labels}
+    row |= {"people": verdict.people, "confidence": verdict.confidence}
     return {column: text(value) for column, value in row.items()}
 
 
@@ -295,7 +123,7 @@ def plain(value: Any) -> Any:
 
 def write_json(out: Path, verdict: Verdict, scorer: Scorer, detector: str) -> None:
     """``json/<clip>.json``: the verdict with the model it rests on."""
-    path = out / "json" / f"{verdict.clip.replace('/', '__')}.json"
+    path = out / "json" / f"{file_name(verdict.clip)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     model = {key: scorer.metadata.get(key) for key in ("version", "revision", "data", "thresholds")}
     body = plain(asdict(verdict)) | {"model": model, "detector": detector}
@@ -307,43 +135,34 @@ def write_json(out: Path, verdict: Verdict, scorer: Scorer, detector: str) -> No
 def write_tables(out: Path, verdicts: Sequence[Verdict], labels: Sequence[str]) -> None:
     """``clips.csv`` and ``verdicts.csv`` as of now; written after every clip, so that a stopped run keeps what it has."""
     faults = [*(f"p_{label}" for label in labels), *labels]
-    clip_columns = ["clip", "status", "reason", "reps", "view", "people", "confidence", *faults]
+    clip_columns = ["clip", "status", "reason", "reps", "view", *faults, "people", "confidence"]
     rep_columns = ["clip", "rep", "start_s", "top_s", "end_s", "complete", *faults, *MEASURE_COLUMNS]
     write_csv(out / "clips.csv", clip_columns, (clip_row(v, labels) for v in verdicts))
     write_csv(out / "verdicts.csv", rep_columns, (row for v in verdicts for row in rep_rows(v, labels)))
 
 
-def show(verdicts: Sequence[Verdict], labels: Sequence[str], console: Console) -> None:
-    """The table people read."""
-    table = Table(
-        "clip",
-        "status",
-        "view",
-        "reps",
-        *labels,
-        "hip top",
-        "shin top",
-        title="verdicts (probability, ✗ = fault, – = not judged)",
-    )
-    marks = {1: " ✗", 0: "", None: " –"}
+def show(verdicts: Sequence[Verdict], console: Console) -> None:
+    """The table people read: what was found, what could not be judged, and why."""
+    clip = Column("clip", overflow="fold", min_width=16)
+    table = Table(clip, "status", "view", "reps", "faults (probability)", "not judged")
     for v in verdicts:
         p, decisions = v.probabilities or {}, v.decisions or {}
-        cells = [f"{p[label]:.2f}{marks[decisions[label]]}" if label in p else "" for label in labels]
-        tops = [
-            f"{np.median([getattr(r.measures, name) for r in v.reps]):.0f}°" if v.reps else ""
-            for name in ("hip_top_deg", "shin_top_deg")
-        ]
-        table.add_row(v.clip, v.status, v.view, str(len(v.reps)), *cells, *tops)
+        faults = ", ".join(f"{label} ({p[label]:.2f})" for label, made in decisions.items() if made == 1)
+        unknown = ", ".join(label for label, made in decisions.items() if made is None)
+        none = "none" if decisions and len(unknown) == 0 else ""
+        table.add_row(v.clip, v.status, v.view, str(len(v.reps)), faults or none, unknown)
     console.print(table)
     for v in verdicts:
         if v.status != "ok":
-            console.print(f"{v.clip}: {v.status}: {v.reason}", markup=False, highlight=False)
+            console.print(f"{v.clip}: {v.reason}", markup=False, highlight=False)
 
 
 def run(args: argparse.Namespace, report: Callable[[str], None]) -> list[Verdict]:
     """Judge every input, write after each; returns the verdicts in order."""
-    overrides = {"device": args.device, "detector": args.detector, "weights": args.weights, "fps_hz": args.fps}
-    cfg = load(Detect, *(f"detect.{key}={value}" for key, value in overrides.items() if value is not None))
+    given = {"device": args.device, "detector": args.detector, "weights": args.weights, "fps_hz": args.fps}
+    cfg = replace(load(Detect), **{key: value for key, value in given.items() if value is not None})
+    if not 0 < cfg.fps_hz < float("inf"):
+        raise ConfigError(f"--fps {cfg.fps_hz}: frames per second must be a positive number")
     device = choose_device(cfg.device)
     scorer, detector = Scorer(args.core, device), make_detector(cfg)
     report(f"judging on {device_name(device)}")
@@ -364,10 +183,10 @@ def run(args: argparse.Namespace, report: Callable[[str], None]) -> list[Verdict
             write_json(args.out, verdict, scorer, track.detector if track else "")
             write_tables(args.out, verdicts, scorer.labels)
             if args.save_poses and track is not None:
-                track.save(args.out / "poses" / f"{name.replace('/', '__')}.npz")
+                track.save(args.out / "poses" / f"{file_name(name)}.npz")
             progress.advance(task)
     if not args.quiet:
-        show(verdicts, scorer.labels, Console())
+        show(verdicts, Console())
     return verdicts
 
 
@@ -400,9 +219,9 @@ def main() -> None:
     args = parser().parse_args()
     try:
         verdicts = run(args, (lambda line: None) if args.quiet else lambda line: print(line, file=sys.stderr))
-    except ConfigError as error:
+    except (ConfigError, ModelError, WeightsError) as error:
         sys.exit(fail(error, 2))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.exit(fail(error, 1))
     sys.exit(3 if any(v.status == "unreadable" for v in verdicts) else 0)
 

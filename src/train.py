@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import warnings
 from dataclasses import asdict
@@ -70,10 +71,15 @@ class FaultModule(L.LightningModule):
             if np.isfinite(ap := average_precision(faults[:, i], logits[:, i])):
                 self.log(f"val_ap_{key}", ap)
 
+    def rate_at(self, step: int) -> float:
+        """Share of the learning rate: a warm-up over the first tenth of the run, then a cosine down to a hundredth."""
+        done = min(1.0, step / max(1, self.steps))
+        return min(1.0, 10 * done + 0.02) * (0.505 + 0.495 * math.cos(math.pi * done))
+
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with one warm-up and cosine decay over the whole run."""
+        """AdamW under ``rate_at``."""
         optimizer = torch.optim.AdamW(self.parameters(), self.cfg.learning_rate, weight_decay=self.cfg.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.cfg.learning_rate, max(2, self.steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -175,9 +181,15 @@ class History(Callback):
 def work(cfg: Train) -> None:
     """Load, split by person, fit, calibrate, save ``model.pt`` and ``training.json``, log it all."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)  # it warns of pickle; ours stays on this machine
+    for message in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*isinstance.treespec, LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
     L.seed_everything(cfg.seed, verbose=False)
-    samples, _ = load_samples(cfg.poses_dir)
+    samples, counts = load_samples(cfg.poses_dir)
     parts = split_people(samples, cfg.validation_share, cfg.test_share, cfg.test_folders, cfg.seed)
     for name, part in parts.items():
         print(f"{name}: {len(part)} reps of {len({s.subject for s in part})} people")
@@ -197,6 +209,8 @@ def work(cfg: Train) -> None:
     best = torch.load(trainer.checkpoint_callback.best_model_path, map_location="cpu", weights_only=False)
     module.load_state_dict(best["state_dict"])
     core = module.core.cpu().eval()
+    people = {name: sorted({s.subject for s in part}) for name, part in parts.items()}
+    people["test"] = sorted({*people["test"], *(c.subject for c in counts if c.folder in cfg.test_folders)})
     thresholds = fit_calibration(core, parts["validation"])
     facts = {
         "version": __version__,
@@ -204,15 +218,16 @@ def work(cfg: Train) -> None:
         "data": data_hash(cfg.poses_dir),
         "labels": list(FAULT_KEYS),
         "thresholds": thresholds,
-        "epochs": len(history.rows),
-        "people": {name: sorted({s.subject for s in part}) for name, part in parts.items()},
+        "epochs": trainer.current_epoch,
+        "people": people,
     }
     settings = {"frames": cfg.frames, "channels": cfg.channels, "blocks": cfg.blocks, "dropout": cfg.dropout}
     save_model(cfg.models_dir / "model.pt", core, settings, facts)
+    last_epoch = history.rows[-1] if history.rows else {}
     report = {
         "best_val_loss": float(trainer.checkpoint_callback.best_model_score),
-        **history.rows[-1],
-        "epochs": len(history.rows),
+        **last_epoch,
+        "epochs": trainer.current_epoch,
     }
     (cfg.models_dir / "training.json").write_text(json.dumps(report, indent=2) + "\n")
     log_run(logger, core, curve(history.rows), facts, cfg.models_dir)

@@ -1,7 +1,9 @@
-"""A hip thrust in closed form, on purpose without ``src.motion.kinematics``, and small models and tables on top of it."""
+"""A hip thrust in closed form, on purpose without ``src.motion.kinematics``; small models and tables on top of it."""
 
 import csv
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; as src does
 import subprocess
 import sys
 from functools import cache

@@ -47,7 +47,7 @@ from types import SimpleNamespace
 __version__ = "0.0-fake"
 
 class Pose:
-    def __init__(self, static_image_mode, model_complexity): ...
+    def __init__(self, static_image_mode, model_complexity, enable_segmentation): ...
     def __enter__(self): return self
     def __exit__(self, *error): ...
     def process(self, frame): return SimpleNamespace(pose_landmarks=object())
@@ -134,7 +134,7 @@ def test_official_runtime_in_turns_with_ours(clip, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     words = ("--parts", "official", "--mediapipe-python", sys.executable, "--clip", clip, "--rounds", "2")
     rows = rows_of(run(tmp_path / "b.json", *words, "--compare-frames", "9"), "official")
-    assert [row["step"] for row in rows[:2]] == ["official static", "ours static"] and len(rows) == 8
+    assert [row["step"] for row in rows[:2]] == ["official static", "ours static"] and len(rows) == 12
     assert all(row["frames"] == 9 and row["calls"] == 2 for row in rows if "median_ms" in row)
     assert rows[0]["found"] == 9 and rows[1]["found"] == 0
 

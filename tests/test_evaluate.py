@@ -141,7 +141,10 @@ def test_clips_of_training_people_do_not_count_even_with_equal_names(settings):
 
 
 def test_counting_reps_by_hand():
-    counts = [Count("a", "x", "side", 3, 3, 3), Count("b", "x", "side", 2, 4, 2), Count("c", "x", "side", 5, 0, 0)]
+    counts = [
+        Count(clip, "x", "q", "side", *numbers)
+        for clip, numbers in (("a", (3, 3, 3)), ("b", (2, 4, 2)), ("c", (5, 0, 0)))
+    ]
     assert judge_reps(counts) == {"clips": 3, "exact_share": pytest.approx(1 / 3), "found_share": 0.5, "extra": 2}
 
 

@@ -14,14 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src import predict
-from src.config import ConfigError
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, mirror
 from src.motion.measure import Measures
-from src.predict import STATUSES, Scorer, clip_names, find_videos, judge_track
+from src.motion.model import ModelError
+from src.motion.reps import find_reps
+from src.motion.verdict import STATUSES, Scorer, judge_track
+from src.predict import clip_names, find_videos
 
 CPU = torch.device("cpu")
 CLIP_COLUMNS = ["clip", "status", "reason", "reps", "view", *(f"p_{key}" for key in FAULT_KEYS), *FAULT_KEYS]
+CLIP_COLUMNS += ["people", "confidence"]
 REP_COLUMNS = ["clip", "rep", "start_s", "top_s", "end_s", "complete", *(f"p_{key}" for key in FAULT_KEYS), *FAULT_KEYS]
 ANGLES = ["hip_top_deg", "hip_bottom_deg", "knee_top_deg", "shin_top_deg", "trunk_top_deg"]
 
@@ -152,7 +155,7 @@ def test_a_mirrored_clip_has_the_same_verdict(scorer):
 
 def test_a_rep_does_not_feel_the_other_reps(scorer):
     track = thrust(3, noise_px=1.0)
-    reps = predict.find_reps(track)
+    reps = find_reps(track)
     alone, together = scorer.judge(track, reps[1:2])[0], scorer.judge(track, reps)[1]
     for key in FAULT_KEYS:
         assert alone.probabilities[key] == pytest.approx(together.probabilities[key], abs=1e-5)
@@ -178,7 +181,7 @@ def test_a_file_that_is_no_core_is_named(tmp_path):
     (tmp_path / "text.pt").write_text("no core")
     (tmp_path / "empty.pt").write_bytes(b"")
     for name in ("bare.pt", "text.pt", "empty.pt", "missing.pt"):
-        with pytest.raises(ConfigError, match=name):
+        with pytest.raises(ModelError, match=name):
             Scorer(tmp_path / name, CPU)
 
 

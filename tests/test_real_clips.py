@@ -8,7 +8,7 @@ import torch
 from src.config import Detect, load
 from src.detect import make_detector, track_clip
 from src.motion.reps import find_reps
-from src.predict import STATUSES, Scorer, judge_track
+from src.motion.verdict import STATUSES, Scorer, judge_track
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT.parent / "shared/clips"

@@ -73,6 +73,7 @@ class Count:
 
     clip: str
     folder: str
+    subject: str
     view: str
     labelled: int
     found: int
@@ -99,8 +100,11 @@ def read_labels(path: Path) -> list[Label]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            if missing := [column for column in COLUMNS if column not in (reader.fieldnames or [])]:
+            columns = list(reader.fieldnames or [])
+            if missing := [column for column in COLUMNS if column not in columns]:
                 raise LabelError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
+            if odd := [column for column in columns if column not in COLUMNS or columns.count(column) > 1]:
+                raise LabelError(f"{path}: unknown or doubled column {', '.join(odd)}; it has {', '.join(COLUMNS)}")
             labels = [read_label(row, f"{path} line {reader.line_num}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path}: cannot be read ({error})") from error
@@ -116,7 +120,9 @@ def read_label(row: dict[str, str], where: str) -> Label:
         if not row[column].strip():
             raise LabelError(f"{where}, column {column}: empty")
     start_s, end_s = (number(row[column], where, column) for column in ("start_s", "end_s"))
-    if (start_s is None) != (end_s is None) or (start_s is not None and end_s is not None and not 0 <= start_s < end_s):
+    if (start_s is None) != (end_s is None) or (
+        start_s is not None and end_s is not None and not 0 <= start_s < end_s < float("inf")
+    ):
         raise LabelError(f"{where}: start_s {row['start_s']!r} and end_s {row['end_s']!r} are no interval")
     if row["view"] not in VIEWS:
         raise LabelError(f"{where}, column view: {row['view']!r} is none of {', '.join(filter(None, VIEWS))}")
@@ -147,11 +153,10 @@ def matching(label: Label, reps: Sequence[Rep]) -> list[Rep]:
         return list(reps)
     start, end = label.start_s, label.end_s
     shared = [min(rep.end_s, end) - max(rep.start_s, start) for rep in reps]
-    if not shared or max(shared) <= 0.5 * min(
-        end - start, reps[int(np.argmax(shared))].end_s - reps[int(np.argmax(shared))].start_s
-    ):
+    if not shared:
         return []
-    return [reps[int(np.argmax(shared))]]
+    best = reps[int(np.argmax(shared))]
+    return [best] if max(shared) > 0.5 * min(end - start, best.end_s - best.start_s) else []
 
 
 def visible(faults: tuple[float, ...], view: str) -> Floats:
@@ -181,7 +186,13 @@ def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list
     timed = sum(label.start_s is not None for label in labels)
     first = labels[0]
     return samples, Count(
-        first.clip, folder, first.view, timed or len(reps), len(reps), len({rep.start_s for _, rep in pairs})
+        first.clip,
+        folder,
+        first.subject,
+        first.view,
+        timed or len(reps),
+        len(reps),
+        len({rep.start_s for _, rep in pairs}),
     )
 
 
@@ -192,15 +203,18 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
     """
     samples: list[Sample] = []
     counts: list[Count] = []
+    used: dict[Path, str] = {}
     for labels_csv in sorted(poses_dir.rglob("labels.csv")):
         folder = labels_csv.parent.relative_to(poses_dir).as_posix()
         by_clip: dict[str, list[Label]] = {}
         for label in read_labels(labels_csv):
             by_clip.setdefault(label.clip, []).append(label)
         for clip, labels in by_clip.items():
-            path = labels_csv.parent / f"{Path(clip).stem}.npz"
+            path = (labels_csv.parent / clip).with_suffix(".npz")
+            if (other := used.setdefault(path, clip)) != clip:
+                raise LabelError(f"{labels_csv}: {other} and {clip} would share one track; rename one")
             if not path.exists():
-                counts.append(Count(clip, folder, labels[0].view, len(labels), 0, 0))
+                counts.append(Count(clip, folder, labels[0].subject, labels[0].view, len(labels), 0, 0))
                 continue
             found, count = samples_of(Track.load(path), labels, folder)
             samples += found
@@ -224,6 +238,8 @@ def split_people(
         raise LabelError(f"{len(order)} people outside {', '.join(test_folders)}; train, validation and test need 3")
     test = max(1, round(test_share * len(order)))
     validation = max(1, round(validation_share * len(order)))
+    if test + validation >= len(order):
+        raise LabelError(f"shares {validation_share} and {test_share} of {len(order)} people leave nobody to train on")
     part = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + validation], "validation")
     part |= dict.fromkeys(reserved, "test")
     parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}

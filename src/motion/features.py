@@ -34,7 +34,8 @@ class Pose(NamedTuple):
     """Midpoints of one person, turned to face right. Lengths in body scales, y up, angles in degrees (see ``ANGLES``).
 
     parts (N, M, 6, 2), spread (N, M, 6) left-right distances, seen (N, M, 12) in [0, 1] for PARTS + OUTLINE,
-    angles (N, M, 5), offsets (N, M, 6) of OUTLINE from the shoulder-hip chord in chord lengths (+ = front; 0 where unseen),
+    angles (N, M, 5), where ``known`` (N, M, 5) says that their points were seen,
+    offsets (N, M, 6) of OUTLINE from the shoulder-hip chord in chord lengths (+ = front; 0 where unseen),
     height (N, M) of the hips over the shoulder-knee line.
     """
 
@@ -42,6 +43,7 @@ class Pose(NamedTuple):
     spread: Tensor
     seen: Tensor
     angles: Tensor
+    known: Tensor
     offsets: Tensor
     height: Tensor
 
@@ -57,7 +59,7 @@ def sample_weights(fps_hz: Tensor, frames: Tensor, T: int, M: int) -> Tensor:  #
     width = (0.5 * last / (M - 1)).clamp(min=0.35)
     distance = (t - m) / width
     kernel = torch.exp(-0.5 * distance * distance) + 1e-3 / (1.0 + distance * distance)
-    return kernel * (t <= last)
+    return kernel * (t < frames.to(torch.float32).clamp(min=1.0)[:, None, None])
 
 
 def resample(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, M: int) -> tuple[Tensor, Tensor]:  # noqa: N803
@@ -99,6 +101,30 @@ def lean(v: Tensor) -> Tensor:
     return torch.rad2deg(torch.atan2(-v[..., 0], v[..., 1] + 1e-9))
 
 
+def stand_ins(mid: Tensor, there: Tensor) -> Tensor:
+    """Midpoints (N, M, 6, 2) of PARTS where a part that is not ``there`` (N, M, 6) takes its neighbour's place.
+
+    Nothing is claimed about it (its angles count as unknown); this only keeps a hidden foot from moving the person.
+    """
+    shoulder, hip, knee = mid[:, :, 0], mid[:, :, 1], mid[:, :, 2]
+    hip = torch.where(there[:, :, 1, None], hip, torch.where(there[:, :, 2, None], knee, shoulder))
+    shoulder = torch.where(there[:, :, 0, None], shoulder, hip)
+    knee = torch.where(there[:, :, 2, None], knee, hip)
+    ankle = torch.where(there[:, :, 3, None], mid[:, :, 3], knee)
+    heel = torch.where(there[:, :, 4, None], mid[:, :, 4], ankle)
+    toe = torch.where(there[:, :, 5, None], mid[:, :, 5], ankle)
+    return torch.stack([shoulder, hip, knee, ankle, heel, toe], dim=2)
+
+
+def off_chord(shoulder: Tensor, hip: Tensor, outline: Tensor) -> Tensor:
+    """Distances (N, M, 6) of outline points (N, M, 6, 2) from the shoulder-hip chord, in its length, + = front."""
+    chord = hip - shoulder
+    length: Tensor = torch.linalg.vector_norm(chord, dim=-1, keepdim=True).clamp(min=1e-3)  # (N, M, 1)
+    normal = torch.stack([-chord[..., 1], chord[..., 0]], dim=-1) / length  # (N, M, 2), front of someone face up
+    distance: Tensor = ((outline - shoulder[:, :, None]) * normal[:, :, None]).sum(dim=-1)
+    return distance / length
+
+
 class Features(nn.Module):
     """Keypoints (N, T, K, 3) -> features (N, F, M), with the intermediate ``Pose`` for measuring and for observability."""
 
@@ -106,6 +132,7 @@ class Features(nn.Module):
         """Look the needed points up by name; a skeleton without shoulders, hips, knees and ankles is refused."""
         super().__init__()
         self.frames = frames
+        self.unseen = 1e-6  # a point at most this far seen was seen in no frame of the rep
         present = [part for part in PARTS if f"left_{part}" in skeleton.points]
         if missing := set(PARTS[:4]) - set(present):
             raise TrackError(f"skeleton {skeleton.name} lacks {', '.join(sorted(missing))}; angles need them")
@@ -116,23 +143,26 @@ class Features(nn.Module):
         self.has_outline = all(point in skeleton.points for point in OUTLINE)
 
     def pose(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> Pose:
-        """Midpoints, angles and outline of every sample."""
+        """Midpoints, angles and outline of every sample; only seen points decide facing, scale and origin."""
         points, seen = resample(keypoints.float(), fps_hz.float(), frames, self.frames)  # (N, M, K, 2), (N, M, K)
-        wl, wr = seen[:, :, self.left, None] + 1e-6, seen[:, :, self.right, None] + 1e-6  # (N, M, 6, 1)
         left, right = points[:, :, self.left], points[:, :, self.right]  # (N, M, 6, 2)
-        mid = (left * wl + right * wr) / (wl + wr)
-        outline = points[:, :, self.outline]  # (N, M, 6, 2)
-        outline_seen = seen[:, :, self.outline] * float(self.has_outline)
+        wl, wr = seen[:, :, self.left, None], seen[:, :, self.right, None]  # (N, M, 6, 1)
+        mid = stand_ins((left * wl + right * wr) / (wl + wr).clamp(min=1e-9), (wl + wr)[..., 0] > self.unseen)
+        seen_mid = torch.maximum(wl, wr)[..., 0]
+        outline, outline_seen = points[:, :, self.outline], seen[:, :, self.outline] * float(self.has_outline)
 
         toward = (mid[:, :, 3, 0] - mid[:, :, 0, 0]).mean(dim=1)  # (N) feet minus shoulders
         facing = torch.where(toward >= 0, torch.ones_like(toward), -torch.ones_like(toward))
         flip = torch.stack([facing, -torch.ones_like(facing)], dim=1)[:, None, None, :]  # (N, 1, 1, 2)
         lengths = torch.linalg.vector_norm(mid[:, :, 1:4] - mid[:, :, 0:3], dim=-1)  # (N, M, 3) trunk, thigh, shank
-        scale = lengths.mean(dim=2).mean(dim=1).clamp(min=1e-3)[:, None, None]  # (N, 1, 1)
+        both = ((seen_mid[:, :, 1:4] > self.unseen) & (seen_mid[:, :, 0:3] > self.unseen)).float()
+        scale = (lengths * both).sum(dim=2).sum(dim=1) / both.sum(dim=2).sum(dim=1).clamp(min=1.0)
+        scale = scale.clamp(min=1e-3)[:, None, None]  # (N, 1, 1)
         origin = mid[:, :, 3].mean(dim=1)[:, None, None, :]
         parts = (mid - origin) * flip / scale[..., None]
         outline = (outline - origin) * flip / scale[..., None]
-        spread = torch.linalg.vector_norm(left - right, dim=-1) / scale
+        apart = torch.linalg.vector_norm(left - right, dim=-1) / scale
+        spread = torch.where((wl[..., 0] > self.unseen) & (wr[..., 0] > self.unseen), apart, torch.zeros_like(apart))
 
         shoulder, hip, knee, ankle = parts[:, :, 0], parts[:, :, 1], parts[:, :, 2], parts[:, :, 3]  # (N, M, 2)
         angles = torch.stack(
@@ -145,21 +175,25 @@ class Features(nn.Module):
             ],
             dim=-1,
         )
-        chord = hip - shoulder
-        length = torch.linalg.vector_norm(chord, dim=-1, keepdim=True).clamp(min=1e-3)  # (N, M, 1)
-        normal = torch.stack([-chord[..., 1], chord[..., 0]], dim=-1) / length  # (N, M, 2), front of someone face up
-        offsets = ((outline - shoulder[:, :, None]) * normal[:, :, None]).sum(dim=-1) / length  # (N, M, 6)
+        there = seen_mid > self.unseen  # (N, M, 6)
+        trunk, thigh, shank = (
+            there[:, :, 0] & there[:, :, 1],
+            there[:, :, 1] & there[:, :, 2],
+            there[:, :, 2] & there[:, :, 3],
+        )
+        known = torch.stack([trunk & thigh, thigh & shank, shank, trunk, thigh], dim=-1)  # (N, M, 5)
+        offsets = off_chord(shoulder, hip, outline)
         offsets = torch.where(outline_seen > 0.05, offsets.clamp(-1.0, 1.0), torch.zeros_like(offsets))
         height = hip[..., 1] - 0.5 * (shoulder[..., 1] + knee[..., 1])
-        seen_mid = torch.maximum(seen[:, :, self.left], seen[:, :, self.right])
-        return Pose(parts, spread, torch.cat([seen_mid, outline_seen], dim=2), angles, offsets, height)
+        return Pose(parts, spread, torch.cat([seen_mid, outline_seen], dim=2), angles, known, offsets, height)
 
     def forward(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> tuple[Tensor, Pose]:
         """Features (N, F, M) in the order of ``FEATURE_NAMES``, about unit size, never NaN, and the ``Pose`` behind them."""
         pose = self.pose(keypoints, fps_hz, frames)
         N, M, _ = pose.angles.size()  # noqa: N806
-        hip, knee = (pose.angles[..., 0] - 180.0) / 45.0, (pose.angles[..., 1] - 90.0) / 45.0  # (N, M)
-        shin, trunk, thigh = pose.angles[..., 2] / 45.0, pose.angles[..., 3] / 45.0, pose.angles[..., 4] / 45.0
+        centred = pose.angles - torch.tensor([180.0, 90.0, 0.0, 0.0, 0.0], device=pose.angles.device)
+        centred = torch.where(pose.known, centred / 45.0, torch.zeros_like(centred))  # (N, M, 5)
+        hip, knee, shin, trunk, thigh = centred.unbind(dim=2)  # (N, M) each
         over = shin - trunk.clamp(min=0.0)  # lean beyond what a raised trunk explains
         outline = pose.offsets * 5.0  # (N, M, 6)
         bottom = torch.softmax(-12.0 * pose.height, dim=1)[..., None]  # (N, M, 1) weight of the rep's lowest part

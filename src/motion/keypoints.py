@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ class Track:
         known = SKELETONS.get(self.skeleton)
         if known is not None and self.keypoints.shape[1] != len(known):
             raise TrackError(f"{self.keypoints.shape[1]} keypoints where skeleton {known.name} has {len(known)}")
-        if not self.fps_hz > 0:
+        if not 0 < self.fps_hz < float("inf"):
             raise TrackError(f"frame rate {self.fps_hz} Hz; cannot time a rep")
 
     @property
@@ -119,17 +120,11 @@ class Track:
     def load(cls, path: Path) -> "Track":
         """Read what ``save`` wrote (no pickle); ``TrackError`` names the file that is not a track."""
         try:
-            with np.load(path, allow_pickle=False) as z:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
                 width, height = (int(v) for v in z["size_px"])
-                return cls(
-                    z["keypoints"],
-                    float(z["fps_hz"]),
-                    (width, height),
-                    str(z["detector"]),
-                    int(z["people"]),
-                    str(z["skeleton"]),
-                )
-        except (OSError, KeyError, ValueError) as error:
+                detector, people, skeleton = str(z["detector"]), int(z["people"]), str(z["skeleton"])
+                return cls(z["keypoints"], float(z["fps_hz"]), (width, height), detector, people, skeleton)
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
             raise TrackError(f"{path}: not a readable track ({error}); run python -m src.detect again") from error
 
 

@@ -53,8 +53,11 @@ def measure(track: Track, rep: Rep, best_rise: float = float("nan")) -> Measures
     at_top = height >= high - HELD * (high - low)
     at_bottom = height <= low + HELD * (high - low)
     angles = dict(zip(ANGLES, pose.angles[0].numpy().T.astype(np.float64), strict=True))
-    top = {name: float(np.median(values[at_top])) for name, values in angles.items()}
-    bottom = {name: float(np.median(values[at_bottom])) for name, values in angles.items()}
+    known = dict(zip(ANGLES, pose.known[0].numpy().T, strict=True))
+    top, bottom = (
+        {name: float(np.median(values[at])) if known[name][at].all() else np.nan for name, values in angles.items()}
+        for at in (at_top, at_bottom)
+    )
     first, last = np.flatnonzero(at_top)[[0, -1]] * (rep.end_s - rep.start_s) / (len(height) - 1)
     hip_y = pose.parts[0, :, 1, 1].numpy()
     rise = float(np.median(hip_y[at_top]) - np.median(hip_y[at_bottom]))
@@ -67,7 +70,7 @@ def measure(track: Track, rep: Rep, best_rise: float = float("nan")) -> Measures
         lean_top_deg=top["shin_deg"] - max(0.0, top["trunk_deg"]),
         trunk_top_deg=top["trunk_deg"],
         hip_rise=rise,
-        rise_ratio=rise / best_rise,
+        rise_ratio=rise / best_rise if best_rise > 0 else float("nan"),
         rise_s=float(first),
         hold_s=float(last - first),
         fall_s=float(rep.end_s - rep.start_s - last) if rep.complete else float("nan"),

@@ -133,6 +133,10 @@ def spread_back(frames: Tensor, T: int, M: int) -> Tensor:  # noqa: N803
     return hat * (t < frames[:, None])[..., None]
 
 
+METADATA = "metadata.json"
+"""Name of the metadata inside an exported core."""
+
+
 class ModelError(ValueError):
     """A model file that cannot be used; the message names it."""
 
@@ -153,6 +157,6 @@ def load_model(path: Path) -> tuple[Core, dict[str, Any]]:
         core.load_state_dict(saved["state"])
     except FileNotFoundError:
         raise ModelError(f"{path}: no such model; run python -m src.train first") from None
-    except (KeyError, RuntimeError, TypeError, UnpicklingError) as error:
+    except (EOFError, OSError, KeyError, RuntimeError, TypeError, UnpicklingError) as error:
         raise ModelError(f"{path}: not a model of this version ({type(error).__name__}); train again") from error
     return core.eval().requires_grad_(False), saved["facts"]

@@ -41,9 +41,18 @@ class Motion:
 
 
 def middle(track: Track, part: str) -> Array:
-    """Mean (T, 2) of a left and right point, weighted by score; NaN where both are missing."""
+    """Mean (T, 2) of a left and right point, weighted by score; NaN where both are missing.
+
+    A missing side stands at its usual distance from the other, so that a far side that comes and goes moves nothing.
+    """
     skeleton = SKELETONS[track.skeleton]
     pair = track.keypoints[:, [skeleton.index(f"left_{part}"), skeleton.index(f"right_{part}")]].astype(np.float64)
+    usual = (
+        np.nan_to_num(np.nanmedian(pair[:, 0, :2] - pair[:, 1, :2], axis=0)) if both_seen(pair).any() else np.zeros(2)
+    )
+    for side, other, step in ((0, 1, usual), (1, 0, -usual)):
+        gone = ~np.isfinite(pair[:, side, 0])
+        pair[gone, side] = pair[gone, other] + (*step, 0.0)
     weight = np.where(np.isfinite(pair[..., 0]), pair[..., 2] + 1e-3, 0.0)  # (T, 2)
     total = weight.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
@@ -53,6 +62,11 @@ def middle(track: Track, part: str) -> Array:
     return mean
 
 
+def both_seen(pair: Array) -> NDArray[np.bool_]:
+    """Frames (T,) in which both points of a pair (T, 2, 3) are there."""
+    return np.isfinite(pair[:, 0, 0]) & np.isfinite(pair[:, 1, 0])
+
+
 def hip_motion(track: Track) -> Motion:
     """Height of the hips over the line from shoulders to knees: needs no facing, no floor, no still camera."""
     shoulder, hip, knee, ankle = (middle(track, part) for part in ("shoulder", "hip", "knee", "ankle"))
@@ -60,6 +74,8 @@ def hip_motion(track: Track) -> Motion:
     if not np.isfinite(lengths).any():
         return Motion(np.full(len(hip), np.nan), 0.0)
     scale = float(np.nanmedian(lengths)) / 3.0
+    if not scale > 0:
+        return Motion(np.full(len(hip), np.nan), 0.0)
     raw = ((knee + shoulder) / 2.0 - hip)[:, 1] / scale
     filled = bridge_gaps(raw)
     smooth = smoothed(filled, track.fps_hz)

@@ -158,6 +158,14 @@ def test_the_split_does_not_depend_on_the_order_of_rows(seed, order):
     }
 
 
+def test_everybody_of_a_test_folder_is_tested():
+    samples = [sample(f"p{i}", "x") for i in range(20)] + [sample("p3", "kept"), sample("guest", "kept")]
+    parts = split_people(samples, 0.2, 0.2, ["kept"], 0)
+    test = {s.subject for s in parts["test"]}
+    assert {"p3", "guest"} <= test and sum(s.subject == "p3" for s in parts["test"]) == 2
+    assert not test & {s.subject for s in parts["train"] + parts["validation"]}
+
+
 def test_the_seed_moves_people_and_shares_are_kept():
     samples = [sample(f"p{i}") for i in range(100)]
     splits = [frozenset(s.subject for s in split_people(samples, 0.2, 0.1, [], seed)["test"]) for seed in range(5)]

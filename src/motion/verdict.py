@@ -1,0 +1,186 @@
+"""From a track to a verdict: which reps, which faults, what was measured, and what could not be seen."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from src.motion.dataset import MARGIN_S, cut
+from src.motion.keypoints import Track
+from src.motion.measure import Measures, measure_all, view_of
+from src.motion.model import METADATA, ModelError
+from src.motion.reps import Rep, find_reps, hip_motion
+
+STATUSES = {
+    "ok": "judged",
+    "no_person": "nobody was found",
+    "several_people": "several people could be the lifter; film one person, or crop the picture",
+    "too_short": "too short to hold a rep",
+    "no_reps": "a person, but no hip thrust: the hips never rise to a lockout and come down",
+    "view_not_observable": "from this view the faults cannot be seen; film from the side",
+    "low_confidence": "hips or knees are hidden or jump about; measured numbers are shown, no fault is claimed",
+    "unreadable": "the file cannot be read as a video",
+}
+"""Every status a clip can get, and what it means."""
+
+MIN_CLIP_S = 1.0
+MIN_FOUND = 0.3
+"""Share of frames that must hold a person."""
+MIN_CONFIDENCE = 0.3
+"""Of the hip signal (``hip_motion``): a clip with plates over hips and knees measures 0.1, clear ones above 0.8."""
+MIN_OBSERVABLE = 0.5
+
+
+@dataclass(frozen=True)
+class RepVerdict:
+    """One rep. ``decisions``: 1 fault, 0 none, None not observable or abstained; ``evidence_s``: when it shows most."""
+
+    rep: int
+    start_s: float
+    top_s: float
+    end_s: float
+    complete: bool
+    probabilities: dict[str, float]
+    decisions: dict[str, int | None]
+    observability: dict[str, float]
+    evidence_s: dict[str, float]
+    measures: Measures
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One clip: a status of ``STATUSES`` with its reason, and its reps. A clip's fault must show in two reps, if it has two."""
+
+    clip: str
+    status: str
+    reason: str
+    view: str = ""
+    people: int = 0
+    confidence: float = float("nan")
+    reps: tuple[RepVerdict, ...] = ()
+    probabilities: dict[str, float] | None = None
+    decisions: dict[str, int | None] | None = None
+
+
+class Scorer:
+    """A loaded core: ``TorchScript`` module, labels, thresholds, skeleton, all from the one file."""
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        extra = {METADATA: ""}
+        if not path.is_file():
+            raise ModelError(f"{path}: no such core; run python -m src.export first")
+        try:
+            self.core = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+            self.metadata: dict[str, Any] = json.loads(extra[METADATA])
+            self.labels: list[str] = self.metadata["labels"]
+            self.thresholds: dict[str, dict[str, float]] = self.metadata["thresholds"]
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ModelError(f"{path}: not a core of this project ({type(error).__name__})") from error
+        self.device = device
+
+    def judge(self, track: Track, reps: Sequence[Rep]) -> list[RepVerdict]:
+        """Verdict of every rep, one batch."""
+        cuts = [cut(track, rep) for rep in reps]
+        frames = torch.tensor([len(keypoints) for keypoints in cuts])
+        batch = torch.full((len(cuts), int(frames.max()), *cuts[0].shape[1:]), float("nan"))
+        for row, keypoints in zip(batch, cuts, strict=True):
+            row[: len(keypoints)] = torch.from_numpy(keypoints)
+        rates = torch.full((len(cuts),), track.fps_hz)
+        with torch.no_grad():
+            out = self.core(batch.to(self.device), rates.to(self.device), frames.to(self.device))
+        p, evidence, seen = (x.double().cpu().numpy() for x in out)  # (N, L), (N, T, L), (N, L)
+        measures = measure_all(track, list(reps))
+        return [self.verdict(i + 1, rep, track, p[i], evidence[i], seen[i], measures[i]) for i, rep in enumerate(reps)]
+
+    def decide(self, label: str, p: float) -> int | None:
+        """1 from the fault's ``present`` threshold on, 0 below its ``absent`` threshold, None between: too close to say."""
+        band = self.thresholds[label]
+        return 1 if p >= band["present"] else 0 if p < band["absent"] else None
+
+    def verdict(
+        self,
+        number: int,
+        rep: Rep,
+        track: Track,
+        p: NDArray[np.float64],
+        evidence: NDArray[np.float64],
+        seen: NDArray[np.float64],
+        measures: Measures,
+    ) -> RepVerdict:
+        """One rep's numbers under their labels."""
+        first_s = max(0, int(round((rep.start_s - MARGIN_S) * track.fps_hz))) / track.fps_hz
+        decisions = {
+            label: self.decide(label, float(p[i])) if seen[i] >= MIN_OBSERVABLE else None
+            for i, label in enumerate(self.labels)
+        }
+        return RepVerdict(
+            number, rep.start_s, rep.top_s, rep.end_s, rep.complete,
+            {label: float(p[i]) for i, label in enumerate(self.labels)},
+            decisions,
+            {label: float(seen[i]) for i, label in enumerate(self.labels)},
+            {label: float(first_s + evidence[:, i].argmax() / track.fps_hz) for i, label in enumerate(self.labels)},
+            measures,
+        )  # fmt: skip
+
+
+def clip_probability(values: Iterable[float]) -> float:
+    """The second highest rep: a fault of the clip shows in two reps, or in the one there is."""
+    return sorted(values)[-2:][0]
+
+
+def judge_track(name: str, track: Track, scorer: Scorer) -> Verdict:
+    """Verdict of one tracked clip; the status says the first thing that stands in the way."""
+    found = float(np.isfinite(track.keypoints[..., 0]).any(axis=1).mean()) if len(track.keypoints) else 0.0
+    if len(track.keypoints) < MIN_CLIP_S * track.fps_hz:
+        return stopped(name, "too_short", f"{len(track.keypoints) / track.fps_hz:.2f} s")
+    if track.people == 0 or found < MIN_FOUND:
+        return stopped(name, "no_person", f"seen in {100 * found:.0f} % of frames")
+    motion = hip_motion(track)
+    reps = find_reps(track)
+    if not reps:
+        return Verdict(name, "no_reps", STATUSES["no_reps"], people=track.people, confidence=motion.confidence)
+    judged = tuple(scorer.judge(track, reps))
+    view = view_of(float(np.median([r.measures.width for r in judged])))
+    status = "ok"
+    if track.people > 1:
+        status = "several_people"
+    elif motion.confidence < MIN_CONFIDENCE:
+        status = "low_confidence"
+    elif all(value < MIN_OBSERVABLE for r in judged for value in r.observability.values()):
+        status = "view_not_observable"
+    if status != "ok":
+        judged = tuple(abstained(r) for r in judged)
+    p = {label: clip_probability(observed(label, judged)) for label in scorer.labels}
+    decisions = {
+        label: clip_decision(label, judged, p[label], scorer) if status == "ok" else None for label in scorer.labels
+    }
+    return Verdict(name, status, STATUSES[status], view, track.people, motion.confidence, judged, p, decisions)
+
+
+def observed(label: str, reps: Sequence[RepVerdict]) -> list[float]:
+    """A label's probabilities in the reps that show it; in all of them where none does."""
+    seen = [r.probabilities[label] for r in reps if r.observability[label] >= MIN_OBSERVABLE]
+    return seen or [r.probabilities[label] for r in reps]
+
+
+def clip_decision(label: str, reps: Sequence[RepVerdict], p: float, scorer: Scorer) -> int | None:
+    """1, 0 or None by the clip's probability, where the fault was observable in at least half of the reps that may be judged."""
+    seen = [r for r in reps if r.observability[label] >= MIN_OBSERVABLE]
+    return scorer.decide(label, p) if 2 * len(seen) >= len(reps) else None
+
+
+def abstained(rep: RepVerdict) -> RepVerdict:
+    """The same rep with no fault claimed."""
+    return RepVerdict(
+        **{**{f.name: getattr(rep, f.name) for f in fields(rep)}, "decisions": dict.fromkeys(rep.decisions)}
+    )
+
+
+def stopped(name: str, status: str, detail: str) -> Verdict:
+    """A verdict without reps."""
+    return Verdict(name, status, f"{STATUSES[status]} ({detail})")
