@@ -144,12 +144,14 @@ def write_tables(out: Path, verdicts: Sequence[Verdict], labels: Sequence[str]) 
 def show(verdicts: Sequence[Verdict], console: Console) -> None:
     """The table people read: what was found, what could not be judged, and why."""
     clip = Column("clip", overflow="fold", min_width=16)
-    table = Table(clip, "status", "view", "reps", "faults (probability)", "not judged")
+    wide = [Column(name, overflow="fold") for name in ("faults (probability)", "not judged")]
+    table = Table(clip, Column("status", no_wrap=True), "view", "reps", *wide)
     for v in verdicts:
         p, decisions = v.probabilities or {}, v.decisions or {}
         faults = ", ".join(f"{label} ({p[label]:.2f})" for label, made in decisions.items() if made == 1)
         unknown = ", ".join(label for label, made in decisions.items() if made is None)
         none = "none" if decisions and len(unknown) == 0 else ""
+        unknown = "everything" if decisions and all(made is None for made in decisions.values()) else unknown
         table.add_row(v.clip, v.status, v.view, str(len(v.reps)), faults or none, unknown)
     console.print(table)
     for v in verdicts:

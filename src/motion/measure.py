@@ -10,11 +10,15 @@ from src.motion.dataset import cut
 from src.motion.faults import Fault
 from src.motion.features import ANGLES, Features
 from src.motion.keypoints import SKELETONS, Track
-from src.motion.model import WIDEST_OBLIQUE, WIDEST_SIDE
+from src.motion.model import WIDEST_SIDE
 from src.motion.reps import Rep
 
 HELD = 0.1
 """Top and bottom are the samples within 10 % of the excursion from its ends; their median is reported."""
+
+
+FRONTAL = 1.35
+"""From this left-right distance on a view is called frontal: simulated oblique views reach 1.6, frontal ones start at 1.25."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def measure_all(track: Track, reps: list[Rep]) -> list[Measures]:
 
 def view_of(width: float) -> str:
     """side, oblique or frontal, from the left-right distance of shoulders plus hips in body scales."""
-    return "side" if width < WIDEST_SIDE else "oblique" if width < WIDEST_OBLIQUE else "frontal"
+    return "side" if width < WIDEST_SIDE else "oblique" if width < FRONTAL else "frontal"
 
 
 MEASURED = {"hip_top_deg", "knee_top_deg", "lean_top_deg", "rise_ratio"}
