@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := true
 export OMP_WAIT_POLICY := PASSIVE
 STAGES := simulate detect train evaluate export
 
-.PHONY: help setup train test check ui benchmark predict clean
+.PHONY: help setup train test check ui benchmark clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'

@@ -131,6 +131,9 @@ def section(cfg: DictConfig, kind: type[T]) -> T:
         checked: Any = OmegaConf.to_object(node)
     except (OmegaConfBaseException, KeyError) as error:
         raise ConfigError(f"conf section {name}: {one_line(error)}") from error
+    for key, value in vars(checked).items():
+        if isinstance(value, int) and value < 0:
+            raise ConfigError(f"conf section {name}: {key} is {value}; it must not be negative")
     return checked  # type: ignore[no-any-return]
 
 

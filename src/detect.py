@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from rich.console import Console
@@ -25,9 +25,6 @@ from src.video.tflite import WeightsError
 
 Detector = Callable[[lifter.Frames, float, tuple[int, int]], Track]
 """(frames as ``clips.read`` gives them, their rate in Hz, (width, height) px) -> the lifter's track."""
-
-VERSION = 2
-"""Raise it when the same clip and settings would give another track: everything is detected again."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +85,20 @@ def clip_names(table: Path) -> list[str]:
 
 
 def key(path: Path, cfg: Detect) -> str:
-    """What a track depends on: the clip's content, the settings that change pixels or networks, and ``VERSION``."""
+    """What a track depends on: the clip's content, the settings that change pixels or networks, the code, the weights."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    weights = Path(cfg.weights)  # a folder holds BlazePose's files, which their hash fixes
-    network = weights.stat().st_size if weights.is_file() else 0
-    settings = (VERSION, cfg.detector, network, cfg.precision, cfg.fps_hz, cfg.max_side_px)
+    settings = (code_and_weights(Path(cfg.weights)), cfg.detector, cfg.precision, cfg.fps_hz, cfg.max_side_px)
     return f"{content} {' '.join(str(value) for value in settings)}\n"
+
+
+@cache
+def code_and_weights(weights: Path) -> str:
+    """Hash of the code that makes tracks and of a weights file; BlazePose's files are fixed by hashes in that code."""
+    digest = hashlib.sha256()
+    for path in [*sorted(Path(clips.__file__).parent.glob("*.py")), *([weights] if weights.is_file() else [])]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def detect_one(job: Job, detector: Detector, cfg: Detect) -> bool:
@@ -102,11 +106,13 @@ def detect_one(job: Job, detector: Detector, cfg: Detect) -> bool:
     if job.problem:
         raise TrackError(job.problem)
     if not job.clip.is_file():
+        job.track.unlink(missing_ok=True)
         raise TrackError(f"{job.clip}: labels.csv names it, but there is no such file")
     stamp, wanted = job.track.with_suffix(".key"), key(job.clip, cfg)
     if job.track.is_file() and stamp.is_file() and stamp.read_text() == wanted:
         return False
     stamp.unlink(missing_ok=True)
+    job.track.unlink(missing_ok=True)
     track_clip(job.clip, detector, cfg).save(job.track)
     stamp.write_text(wanted)
     return True
@@ -121,11 +127,26 @@ def copy_labels(cfg: Detect) -> None:
         os.replace(folder / "labels.part", folder / "labels.csv")
 
 
+def drop_strangers(cfg: Detect, todo: list[Job]) -> None:
+    """Remove tracks and labels of clips and folders that are gone: they would count as data."""
+    tracks = {job.track.resolve() for job in todo}
+    tables = {
+        (Path(cfg.poses_dir) / table.parent.relative_to(cfg.clips_dir) / "labels.csv").resolve()
+        for table in Path(cfg.clips_dir).rglob("labels.csv")
+    }
+    for kind, wanted in (("*.npz", tracks), ("labels.csv", tables)):
+        for path in Path(cfg.poses_dir).rglob(kind):
+            if path.resolve() not in wanted:
+                path.unlink()
+                path.with_suffix(".key").unlink(missing_ok=True)
+
+
 def work(cfg: Detect) -> int:
-    """Detect every clip; 0, or 3 when some failed (they are listed, the others are done)."""
+    """Detect every clip and list those that failed; 3 when not one worked, so that one bad clip does not stop the pipeline."""
     todo, detector, console = jobs(cfg), make_detector(cfg), Console(stderr=True, highlight=False)
     device = device_name(choose_device(cfg.device))
     console.print(f"detect: {cfg.detector} {cfg.precision} on {device}, {len(todo)} clips")
+    drop_strangers(cfg, todo)
     made, failures = 0, []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -141,7 +162,7 @@ def work(cfg: Detect) -> int:
     console.print(f"detect: {made} made, {len(todo) - made - len(failures)} unchanged, {len(failures)} failed")
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    return 3 if failures else 0
+    return 3 if len(failures) == len(todo) else 0
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from src.config import Evaluate, git_revision, run_stage
-from src.motion.dataset import Count, LabelError, Sample, collate, data_hash, load_samples
+from src.motion.dataset import Count, LabelError, Sample, collate, data_hash, item, load_samples
 from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.keypoints import Track
 from src.motion.measure import Measures, measure_all, rule_scores
@@ -31,6 +31,7 @@ from src.motion.metrics import (
 )
 from src.motion.model import Core, load_model
 from src.motion.reps import find_reps
+from src.motion.verdict import MIN_OBSERVABLE
 
 matplotlib.use("Agg")
 Array = NDArray[np.float64]
@@ -39,14 +40,16 @@ ORIGIN = {"simulated": "simulated keypoints", "detected/simulated": "rendered vi
 """How the table names the folders that this project fills itself; every other folder is somebody's own footage."""
 
 
-def probabilities_of(core: Core, samples: Sequence[Sample], batch: int = 64) -> Array:
-    """Calibrated probabilities (N, L) of many reps."""
-    rows = []
+def outputs_of(core: Core, samples: Sequence[Sample], batch: int = 64) -> tuple[Array, Array]:
+    """Calibrated probabilities and observability, (N, L) each, of many reps."""
+    rows, seen = [], []
     with torch.no_grad():
         for start in range(0, len(samples), batch):
-            b = collate([(s.keypoints, s.fps_hz, s.faults) for s in samples[start : start + batch]])
-            rows.append(core(b.keypoints, b.fps_hz, b.frames).probabilities.double().numpy())
-    return np.concatenate(rows)
+            b = collate([item(s) for s in samples[start : start + batch]])
+            out = core(b.keypoints, b.fps_hz, b.frames, b.rise_ratio)
+            rows.append(out.probabilities.double().numpy())
+            seen.append(out.observability.double().numpy())
+    return np.concatenate(rows), np.concatenate(seen)
 
 
 def measures_of(samples: Sequence[Sample], poses_dir: Path) -> list[Measures]:
@@ -67,10 +70,15 @@ def with_interval(metric: Any, people: Sequence[str], cfg: Evaluate) -> dict[str
 
 
 def judge_fault(
-    labels: Array, p: Array, rule: Array, band: dict[str, float], people: Sequence[str], cfg: Evaluate
+    labels: Array, p: Array, seen: Array, rule: Array, band: dict[str, float], people: Sequence[str], cfg: Evaluate
 ) -> dict[str, Any]:
-    """Every number of one fault on one set of reps, the rule baseline beside it."""
-    chosen, claimed, ruled = (np.asarray(x, float) for x in (p >= band["absent"], p >= band["present"], rule >= 0.5))
+    """Every number of one fault on one set of reps, the rule baseline beside it.
+
+    Claims are made as ``predict`` makes them per rep: only where the fault is observable and from ``present`` on.
+    """
+    claims = (p >= band["present"]) & (seen >= MIN_OBSERVABLE)
+    chosen, claimed, ruled = (np.asarray(x, float) for x in (p >= band["absent"], claims, rule >= 0.5))
+    has_rule = bool(np.isfinite(rule).any())
     known = np.isfinite(labels)
     return {
         "reps": int(known.sum()),
@@ -82,10 +90,10 @@ def judge_fault(
         "claims": int(claimed[known].sum()),
         "claim_precision": precision(labels, claimed),
         "claim_recall": recall(labels, claimed),
-        "abstained_share": float((chosen - claimed)[known].mean()) if known.any() else float("nan"),
+        "observable_share": float((seen >= MIN_OBSERVABLE)[known].mean()) if known.any() else float("nan"),
         "ece": expected_calibration_error(labels, p),
-        "rule_average_precision": average_precision(labels, rule),
-        "rule_f1": f1(labels, ruled),
+        "rule_average_precision": average_precision(labels, rule) if has_rule else float("nan"),
+        "rule_f1": f1(labels, ruled) if has_rule else float("nan"),
         "prevalence": float(np.nanmean(labels)) if known.any() else float("nan"),
     }
 
@@ -95,11 +103,11 @@ def judge_folder(
 ) -> tuple[dict[str, Any], Array, Array]:
     """All faults on one folder's test reps; also its labels and probabilities for the figures."""
     labels = np.stack([s.faults for s in samples]).astype(np.float64)  # (N, L)
-    p = probabilities_of(core, samples)
+    p, seen = outputs_of(core, samples)
     rules = rule_scores(FAULTS, measures_of(samples, cfg.poses_dir))
     people = [s.subject for s in samples]
     faults = {
-        key: judge_fault(labels[:, i], p[:, i], rules[:, i], thresholds[key], people, cfg)
+        key: judge_fault(labels[:, i], p[:, i], seen[:, i], rules[:, i], thresholds[key], people, cfg)
         for i, key in enumerate(FAULT_KEYS)
     }
     macro = [faults[key]["average_precision"]["value"] for key in FAULT_KEYS]
@@ -117,12 +125,18 @@ def mean_of_known(values: Sequence[float]) -> float:
 
 
 def judge_reps(counts: Sequence[Count]) -> dict[str, Any]:
-    """How well reps are counted: clips with the exact number, share of labelled reps found, reps found too many."""
+    """How well reps are counted: clips with the exact number, share of labelled reps found, reps found too many.
+
+    Clips whose labels do not time reps say nothing about counting and are left out; NaN where no clip is left.
+    """
+    timed = [(c.labelled, c.found, c.matched) for c in counts if c.labelled is not None]
+    labelled = sum(n for n, _, _ in timed)
     return {
         "clips": len(counts),
-        "exact_share": float(np.mean([c.labelled == c.found for c in counts])),
-        "found_share": sum(c.matched for c in counts) / max(1, sum(c.labelled for c in counts)),
-        "extra": sum(max(0, c.found - c.labelled) for c in counts),
+        "timed_clips": len(timed),
+        "exact_share": float(np.mean([n == found for n, found, _ in timed])) if timed else float("nan"),
+        "found_share": sum(matched for _, _, matched in timed) / labelled if labelled else float("nan"),
+        "extra": sum(max(0, found - n) for n, found, _ in timed),
     }
 
 
@@ -135,17 +149,25 @@ def table(report: dict[str, Any]) -> str:
     """The results as one markdown table per origin of the data, never mixed."""
     lines = []
     for folder, part in report["folders"].items():
-        reps = part["reps"]
         lines += [
             f"**{ORIGIN.get(folder, f'own footage: {folder}')}**: {part['people']} people unseen in training; "
-            f"reps counted exactly in {100 * reps['exact_share']:.0f} % of {reps['clips']} clips, "
-            f"{100 * reps['found_share']:.0f} % of labelled reps found (only these are judged below).",
+            f"{counting(part['reps'])}",
             "",
             "| fault | reps (with it) | AP (95 % by person) | F1 (95 % by person) | claims right | ECE | rules: AP | rules: F1 |",
             "|---|---|---|---|---|---|---|---|",
         ]
         lines += [table_row(key, fault) for key, fault in part["faults"].items()] + [""]
     return "\n".join(lines)
+
+
+def counting(reps: dict[str, Any]) -> str:
+    """How well reps were counted, in a sentence."""
+    if not reps["timed_clips"]:
+        return f"{reps['clips']} clips, whose labels do not time reps."
+    return (
+        f"reps counted exactly in {100 * reps['exact_share']:.0f} % of {reps['timed_clips']} clips, "
+        f"{100 * reps['found_share']:.0f} % of labelled reps found (only these are judged below)."
+    )
 
 
 def table_row(key: str, fault: dict[str, Any]) -> str:

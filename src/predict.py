@@ -6,6 +6,7 @@ cannot be read becomes a row with its reason and exit status 3; the others are j
 
 import argparse
 import csv
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -15,12 +16,13 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from src.config import ConfigError, Detect, choose_device, device_name, fail, load, one_line
 from src.detect import Detector, make_detector, track_clip
-from src.motion.keypoints import Track, TrackError
+from src.motion.keypoints import Track
 from src.motion.measure import Measures
 from src.motion.model import ModelError
 from src.motion.verdict import Scorer, Verdict, judge_track
@@ -36,10 +38,10 @@ def score(path: Path, detector: Detector, scorer: Scorer, cfg: Detect, name: str
     try:
         track = track_clip(path, detector, cfg)
         return judge_track(name, track, scorer), track
-    except (ClipError, TrackError) as error:
-        return Verdict(name, "unreadable", str(error)), None
-    except RuntimeError as error:  # what torch raises when memory runs out: this clip is lost, the batch is not
-        return Verdict(name, "unreadable", f"{name}: could not be processed ({one_line(error)})"), None
+    except ClipError as error:
+        return Verdict(name, "unreadable", error.reason), None
+    except Exception as error:  # whatever one clip does (out of memory, say), the batch goes on and the row says so
+        return Verdict(name, "unreadable", f"could not be processed: {type(error).__name__}: {one_line(error)}"), None
 
 
 def find_videos(inputs: Sequence[str]) -> list[Path]:
@@ -57,12 +59,15 @@ def clip_names(paths: Sequence[Path]) -> list[str]:
     for depth in range(2, 20):
         doubled = {name for name in names if names.count(name) > 1}
         names = ["/".join(p.parts[-depth:]) if n in doubled else n for n, p in zip(names, paths, strict=True)]
-    return [name.lstrip("/") for name in names]
+    return [name.lstrip("/").encode("utf-8", "backslashreplace").decode() for name in names]
 
 
 def file_name(clip: str) -> str:
-    """A clip's name as one path component; two clips never share it."""
-    return clip.replace("_", "__").replace("/", "_-") if "/" in clip else clip
+    """A clip's name as one path component of at most 200 bytes; two clips never share it."""
+    flat = clip.replace("_", "__").replace("/", "_-") if "/" in clip or "_-" in clip else clip
+    if len(flat.encode()) <= 200:
+        return flat
+    return f"{flat.encode()[:150].decode(errors='ignore')}-{hashlib.sha256(flat.encode()).hexdigest()[:16]}"
 
 
 MEASURE_COLUMNS = tuple(f.name for f in fields(Measures))
@@ -150,9 +155,9 @@ def show(verdicts: Sequence[Verdict], console: Console) -> None:
         p, decisions = v.probabilities or {}, v.decisions or {}
         faults = ", ".join(f"{label} ({p[label]:.2f})" for label, made in decisions.items() if made == 1)
         unknown = ", ".join(label for label, made in decisions.items() if made is None)
-        none = "none" if decisions and len(unknown) == 0 else ""
+        none = "none" if any(made == 0 for made in decisions.values()) else ""
         unknown = "everything" if decisions and all(made is None for made in decisions.values()) else unknown
-        table.add_row(v.clip, v.status, v.view, str(len(v.reps)), faults or none, unknown)
+        table.add_row(escape(v.clip), v.status, v.view, str(len(v.reps)), faults or none, unknown)
     console.print(table)
     for v in verdicts:
         if v.status != "ok":
@@ -173,13 +178,16 @@ def run(args: argparse.Namespace, report: Callable[[str], None]) -> list[Verdict
         raise ConfigError(
             f"{', '.join(args.inputs)}: no video found; known suffixes are {' '.join(sorted(VIDEO_SUFFIXES))}"
         )
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {args.out}: cannot be made ({error.strerror})") from error
     verdicts: list[Verdict] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=args.quiet) as progress:
         task = progress.add_task("clips", total=len(paths))
         for path, name in zip(paths, clip_names(paths), strict=True):
-            progress.update(task, description=path.name[-40:])
+            progress.update(task, description=escape(path.name[-40:].encode("utf-8", "replace").decode()))
             verdict, track = score(path, detector, scorer, cfg, name)
             verdicts.append(verdict)
             write_json(args.out, verdict, scorer, track.detector if track else "")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from src.config import Simulate, run_stage
+from src.config import ConfigError, Simulate, run_stage
 from src.motion.camera import RATES_HZ, Camera, sample_camera, sample_size, sample_view
 from src.motion.faults import FAULT_KEYS, QUANTITIES
 from src.motion.keypoints import Track
@@ -149,6 +149,10 @@ def work(cfg: Simulate) -> None:
 
     The same seed gives the same files, whatever ``workers``. People of the two folders are different people.
     """
+    if not 1 <= cfg.reps_min <= cfg.reps_max:
+        raise ConfigError(
+            f"simulate.reps_min {cfg.reps_min} and reps_max {cfg.reps_max}: need 1 <= reps_min <= reps_max"
+        )
     tracks = _fill(Path(cfg.tracks_dir), subject_tracks, cfg, cfg.subjects, "keypoint tracks")
     clips = _fill(Path(cfg.clips_dir), subject_clips, cfg, cfg.rendered_subjects, "rendered clips")
     print(f"{tracks} reps as keypoint tracks in {cfg.tracks_dir}, {clips} rendered in {cfg.clips_dir}")

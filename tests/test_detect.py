@@ -76,17 +76,26 @@ def test_bad_clips_are_listed_and_stop_nothing(tmp_path, calls, capsys):
     film(tmp_path / "clips/mine/good.mp4")
     (tmp_path / "clips/mine/bad.mp4").write_bytes(b"no video")
     label(tmp_path / "clips/mine", "bad.mp4", "gone.mp4", "good.mp4")
-    assert detect.work(settings(tmp_path)) == 3
+    assert detect.work(settings(tmp_path)) == 0
     assert (tmp_path / "poses/mine/good.npz").is_file() and len(calls) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2 and "bad.mp4" in errors[0] and "gone.mp4" in errors[1]
+
+
+def test_a_clip_that_went_bad_leaves_no_old_track(tmp_path, calls):
+    film(tmp_path / "clips/mine/a.mp4")
+    label(tmp_path / "clips/mine", "a.mp4")
+    assert detect.work(settings(tmp_path)) == 0
+    (tmp_path / "clips/mine/a.mp4").write_bytes(b"no video")
+    assert detect.work(settings(tmp_path)) == 3  # not one clip worked
+    assert not (tmp_path / "poses/mine/a.npz").exists()
 
 
 def test_one_stem_twice_is_an_error_for_the_second(tmp_path, calls, capsys):
     for name in ("a.mp4", "a.mkv"):
         film(tmp_path / "clips/mine" / name)
     label(tmp_path / "clips/mine", "a.mp4", "a.mkv")
-    assert detect.work(settings(tmp_path)) == 3 and len(calls) == 1
+    assert detect.work(settings(tmp_path)) == 0 and len(calls) == 1
     assert "same stem" in capsys.readouterr().err
 
 
@@ -119,3 +128,14 @@ def test_the_shipped_settings_detect_a_clip_without_people(tmp_path):
     assert track.people == 0 and track.size_px == (128, 96) and np.isnan(track.keypoints[..., 0]).all()
     with pytest.raises(ClipError):
         detect.track_clip(tmp_path / "none.mp4", detect.make_detector(cfg), cfg)
+
+
+def test_tracks_of_clips_that_left_the_labels_are_removed(tmp_path, calls):
+    cfg = settings(tmp_path)
+    for name in ("a.mp4", "b.mp4"):
+        film(tmp_path / "clips/mine" / name)
+    label(tmp_path / "clips/mine", "a.mp4", "b.mp4")
+    detect.work(cfg)
+    label(tmp_path / "clips/mine", "a.mp4")
+    detect.work(cfg)
+    assert sorted(path.name for path in (tmp_path / "poses/mine").iterdir()) == ["a.key", "a.npz", "labels.csv"]

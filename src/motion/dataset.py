@@ -5,6 +5,7 @@ The reps come from ``find_reps`` and not from the labels' times, so the model le
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.utils.data import Dataset
 
 from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.keypoints import Floats, Track
-from src.motion.reps import Rep, find_reps
+from src.motion.reps import Rep, find_reps, rise_ratios
 
 COLUMNS = ("clip", "subject", "start_s", "end_s", *FAULT_KEYS, "view", "side", "variant", "rater", "source")
 VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")
@@ -46,7 +47,10 @@ class Label:
 
 @dataclass(frozen=True)
 class Sample:
-    """One found rep with its label: keypoints (T, K, 3) of the cut, fps_hz, faults (L,) with NaN where masked."""
+    """One found rep with its label: keypoints (T, K, 3) of the cut, fps_hz, faults (L,) with NaN where masked.
+
+    rise_ratio: this rep's hip rise over the best of its clip.
+    """
 
     keypoints: Floats
     fps_hz: float
@@ -56,26 +60,28 @@ class Sample:
     view: str
     folder: str
     rep: Rep
+    rise_ratio: float = 1.0
 
 
 class Batch(NamedTuple):
-    """keypoints (N, T, K, 3) padded with NaN, fps_hz (N), frames (N), faults (N, L)."""
+    """keypoints (N, T, K, 3) padded with NaN, fps_hz (N), frames (N), faults (N, L), rise_ratio (N)."""
 
     keypoints: Tensor
     fps_hz: Tensor
     frames: Tensor
     faults: Tensor
+    rise_ratio: Tensor
 
 
 @dataclass(frozen=True)
 class Count:
-    """Reps of one clip: labelled, found, and found where a label lies."""
+    """Reps of one clip: labelled (None where the labels do not time reps), found, and found where a label lies."""
 
     clip: str
     folder: str
     subject: str
     view: str
-    labelled: int
+    labelled: int | None
     found: int
     matched: int
 
@@ -167,33 +173,24 @@ def visible(faults: tuple[float, ...], view: str) -> Floats:
 
 
 def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list[Sample], Count]:
-    """The labelled reps of one clip that were found, and how many were labelled and found."""
+    """The labelled reps of one clip that were found, and how many were labelled and found.
+
+    A rep that two labels claim (two reps found as one) is left out: nobody knows which of them it shows.
+    """
     reps = find_reps(track)
+    ratio = dict(zip((rep.start_s for rep in reps), rise_ratios(reps), strict=True))
     pairs = [(label, rep) for label in labels for rep in matching(label, reps)]
+    claims = Counter(rep.start_s for _, rep in pairs)
     samples = [
         Sample(
-            cut(track, rep),
-            track.fps_hz,
-            visible(label.faults, label.view),
-            label.subject,
-            label.clip,
-            label.view,
-            folder,
-            rep,
+            cut(track, rep), track.fps_hz, visible(label.faults, label.view), label.subject, label.clip, label.view, folder, rep,
+            ratio[rep.start_s],
         )
-        for label, rep in pairs
-    ]
-    timed = sum(label.start_s is not None for label in labels)
-    first = labels[0]
-    return samples, Count(
-        first.clip,
-        folder,
-        first.subject,
-        first.view,
-        timed or len(reps),
-        len(reps),
-        len({rep.start_s for _, rep in pairs}),
-    )
+        for label, rep in pairs if claims[rep.start_s] == 1
+    ]  # fmt: skip
+    first, timed = labels[0], sum(label.start_s is not None for label in labels)
+    counted = (timed or None, len(reps), len(claims))
+    return samples, Count(first.clip, folder, first.subject, first.view, *counted)
 
 
 def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
@@ -214,7 +211,17 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
             if (other := used.setdefault(path, clip)) != clip:
                 raise LabelError(f"{labels_csv}: {other} and {clip} would share one track; rename one")
             if not path.exists():
-                counts.append(Count(clip, folder, labels[0].subject, labels[0].view, len(labels), 0, 0))
+                counts.append(
+                    Count(
+                        clip,
+                        folder,
+                        labels[0].subject,
+                        labels[0].view,
+                        sum(x.start_s is not None for x in labels) or None,
+                        0,
+                        0,
+                    )
+                )
                 continue
             found, count = samples_of(Track.load(path), labels, folder)
             samples += found
@@ -248,22 +255,32 @@ def split_people(
     return parts
 
 
-def collate(samples: Sequence[tuple[Floats, float, Floats]]) -> Batch:
-    """Pad (keypoints, fps_hz, faults) to the longest; padding is NaN."""
-    longest = max(len(keypoints) for keypoints, _, _ in samples)
-    padded = torch.full((len(samples), longest, *samples[0][0].shape[1:]), float("nan"))
-    for row, (keypoints, _, _) in zip(padded, samples, strict=True):
+Item = tuple[Floats, float, Floats, float]
+"""keypoints (T, K, 3), fps_hz, faults (L,), rise_ratio of one rep."""
+
+
+def item(sample: Sample) -> Item:
+    """What the model sees of a sample."""
+    return sample.keypoints, sample.fps_hz, sample.faults, sample.rise_ratio
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Pad reps to the longest; padding is NaN."""
+    longest = max(len(keypoints) for keypoints, *_ in items)
+    padded = torch.full((len(items), longest, *items[0][0].shape[1:]), float("nan"))
+    for row, (keypoints, *_) in zip(padded, items, strict=True):
         row[: len(keypoints)] = torch.from_numpy(np.ascontiguousarray(keypoints))
     return Batch(
         padded,
-        torch.tensor([fps for _, fps, _ in samples]),
-        torch.tensor([len(keypoints) for keypoints, _, _ in samples]),
-        torch.from_numpy(np.stack([faults for _, _, faults in samples])),
+        torch.tensor([fps_hz for _, fps_hz, _, _ in items]),
+        torch.tensor([len(keypoints) for keypoints, *_ in items]),
+        torch.from_numpy(np.stack([faults for _, _, faults, _ in items])),
+        torch.tensor([rise_ratio for *_, rise_ratio in items], dtype=torch.float32),
     )
 
 
-class RepDataset(Dataset[tuple[Floats, float, Floats]]):
-    """Samples as (keypoints, fps_hz, faults); ``augment`` changes each on the way out, seeded per epoch and item."""
+class RepDataset(Dataset[Item]):
+    """Samples as items; ``augment`` changes each on the way out, seeded per epoch and item."""
 
     def __init__(
         self,
@@ -276,14 +293,11 @@ class RepDataset(Dataset[tuple[Floats, float, Floats]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, i: int) -> tuple[Floats, float, Floats]:
-        sample = self.samples[i]
-        if self.augment is None:
-            return sample.keypoints, sample.fps_hz, sample.faults
-        keypoints, fps_hz = self.augment(
-            sample.keypoints, sample.fps_hz, np.random.default_rng((self.seed, self.epoch, i))
-        )
-        return keypoints, fps_hz, sample.faults
+    def __getitem__(self, i: int) -> Item:
+        keypoints, fps_hz, faults, rise_ratio = item(self.samples[i])
+        if self.augment is not None:
+            keypoints, fps_hz = self.augment(keypoints, fps_hz, np.random.default_rng((self.seed, self.epoch, i)))
+        return keypoints, fps_hz, faults, rise_ratio
 
 
 def augmented(keypoints: Floats, fps_hz: float, rng: np.random.Generator) -> tuple[Floats, float]:
@@ -295,7 +309,10 @@ def augmented(keypoints: Floats, fps_hz: float, rng: np.random.Generator) -> tup
         keypoints, fps_hz = keypoints[::2], fps_hz / 2
     keypoints = keypoints.copy()
     xy = keypoints[..., :2]
-    size = float(np.nanmax(xy) - np.nanmin(xy))  # px, about a body
+    if not np.isfinite(xy).any():
+        return keypoints, fps_hz
+    flat = xy.reshape(-1, 2)
+    size = float((np.nanmax(flat, axis=0) - np.nanmin(flat, axis=0)).max())  # px, about a body
     roll = np.radians(rng.normal(0.0, 2.0))
     turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]], np.float32)
     xy[:] = xy @ turn + rng.normal(0.0, 0.003 * size, xy.shape) + rng.normal(0.0, 0.004 * size, (1, *xy.shape[1:]))

@@ -27,6 +27,7 @@ FEATURE_NAMES = (
     *(f"{part} left-right distance" for part in PARTS),
     *(f"{point} seen" for point in (*PARTS, *OUTLINE)),
     "log seconds",
+    "hip rise over the best of the set, (ratio - 1) x 4",
 )  # fmt: skip
 
 
@@ -132,6 +133,7 @@ class Features(nn.Module):
         """Look the needed points up by name; a skeleton without shoulders, hips, knees and ankles is refused."""
         super().__init__()
         self.frames = frames
+        self.outline_seen = 0.05  # an outline point less seen than this in a sample has no offset there
         self.unseen = 1e-6  # a point at most this far seen was seen in no frame of the rep
         present = [part for part in PARTS if f"left_{part}" in skeleton.points]
         if missing := set(PARTS[:4]) - set(present):
@@ -183,12 +185,17 @@ class Features(nn.Module):
         )
         known = torch.stack([trunk & thigh, thigh & shank, shank, trunk, thigh], dim=-1)  # (N, M, 5)
         offsets = off_chord(shoulder, hip, outline)
-        offsets = torch.where(outline_seen > 0.05, offsets.clamp(-1.0, 1.0), torch.zeros_like(offsets))
+        offsets = torch.where(outline_seen > self.outline_seen, offsets.clamp(-1.0, 1.0), torch.zeros_like(offsets))
         height = hip[..., 1] - 0.5 * (shoulder[..., 1] + knee[..., 1])
         return Pose(parts, spread, torch.cat([seen_mid, outline_seen], dim=2), angles, known, offsets, height)
 
-    def forward(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> tuple[Tensor, Pose]:
-        """Features (N, F, M) in the order of ``FEATURE_NAMES``, about unit size, never NaN, and the ``Pose`` behind them."""
+    def forward(
+        self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
+    ) -> tuple[Tensor, Pose]:
+        """Features (N, F, M) in the order of ``FEATURE_NAMES``, about unit size, never NaN, and the ``Pose`` behind them.
+
+        ``rise_ratio`` (N) is each rep's hip rise over the best of its set; without it, every rep counts as the best.
+        """
         pose = self.pose(keypoints, fps_hz, frames)
         N, M, _ = pose.angles.size()  # noqa: N806
         centred = pose.angles - torch.tensor([180.0, 90.0, 0.0, 0.0, 0.0], device=pose.angles.device)
@@ -198,8 +205,15 @@ class Features(nn.Module):
         outline = pose.offsets * 5.0  # (N, M, 6)
         bottom = torch.softmax(-12.0 * pose.height, dim=1)[..., None]  # (N, M, 1) weight of the rep's lowest part
         moving = torch.cat([hip[..., None], knee[..., None], pose.height[..., None], outline], dim=2)  # (N, M, 9)
-        against_bottom = moving - (moving * bottom).sum(dim=1, keepdim=True)
+        there = torch.cat(
+            [pose.known[..., :2], pose.known[..., 0:1] | True, pose.seen[..., 6:] > self.outline_seen], dim=2
+        ).float()  # (N, M, 9)
+        weight = bottom * there
+        lowest = (moving * weight).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        against_bottom = (moving - lowest) * there * (weight.sum(dim=1, keepdim=True) > 0.05)
         seconds = torch.log(frames.to(torch.float32) / fps_hz.float())[:, None, None].expand(N, M, 1)
+        ratio = torch.ones_like(fps_hz) if rise_ratio is None else rise_ratio.to(fps_hz.dtype)
+        share = (4.0 * (torch.nan_to_num(ratio, nan=1.0).clamp(0.0, 1.0) - 1.0)).float()[:, None, None].expand(N, M, 1)
         features = torch.cat(
             [
                 torch.stack([hip, knee, shin, trunk, thigh, over, pose.height, pose.parts[:, :, 1, 1]], dim=2),
@@ -209,6 +223,7 @@ class Features(nn.Module):
                 pose.spread,
                 pose.seen,
                 seconds,
+                share,
             ],
             dim=2,
         )  # (N, M, F)

@@ -11,7 +11,7 @@ from src.motion.faults import Fault
 from src.motion.features import ANGLES, Features
 from src.motion.keypoints import SKELETONS, Track
 from src.motion.model import WIDEST_SIDE
-from src.motion.reps import Rep
+from src.motion.reps import Rep, rise_ratios
 
 HELD = 0.1
 """Top and bottom are the samples within 10 % of the excursion from its ends; their median is reported."""
@@ -46,8 +46,8 @@ class Measures:
     width: float
 
 
-def measure(track: Track, rep: Rep, best_rise: float = float("nan")) -> Measures:
-    """Measure one rep; ``best_rise`` is the largest ``hip_rise`` of the clip (NaN leaves ``rise_ratio`` missing)."""
+def measure(track: Track, rep: Rep, rise_ratio: float = float("nan")) -> Measures:
+    """Measure one rep; ``rise_ratio`` is passed through, it needs the other reps."""
     features = Features(SKELETONS[track.skeleton], frames=128)
     keypoints = torch.from_numpy(cut(track, rep, margin_s=0.0))[None]
     with torch.no_grad():
@@ -74,7 +74,7 @@ def measure(track: Track, rep: Rep, best_rise: float = float("nan")) -> Measures
         lean_top_deg=top["shin_deg"] - max(0.0, top["trunk_deg"]),
         trunk_top_deg=top["trunk_deg"],
         hip_rise=rise,
-        rise_ratio=rise / best_rise if best_rise > 0 else float("nan"),
+        rise_ratio=rise_ratio,
         rise_s=float(first),
         hold_s=float(last - first),
         fall_s=float(rep.end_s - rep.start_s - last) if rep.complete else float("nan"),
@@ -84,8 +84,7 @@ def measure(track: Track, rep: Rep, best_rise: float = float("nan")) -> Measures
 
 def measure_all(track: Track, reps: list[Rep]) -> list[Measures]:
     """Measures of every rep of a clip, with ``rise_ratio`` against the clip's best rise."""
-    best = max((measure(track, rep).hip_rise for rep in reps), default=float("nan"))
-    return [measure(track, rep, best) for rep in reps]
+    return [measure(track, rep, ratio) for rep, ratio in zip(reps, rise_ratios(reps), strict=True)]
 
 
 def view_of(width: float) -> str:
@@ -98,13 +97,14 @@ MEASURED = {"hip_top_deg", "knee_top_deg", "lean_top_deg", "rise_ratio"}
 
 
 def rule_score(fault: Fault, measures: Measures) -> float:
-    """How far past its cues a fault is by angles alone: 0 at ``absent``, 1 at ``present``, 0.5 midway; 0 without a cue."""
-    scores = [0.0]
+    """How far past its cues a fault is by angles alone: 0 at ``absent``, 1 at ``present``; NaN without a measurable cue."""
+    scores = []
     for cue in fault.cues:
         if cue.quantity in MEASURED:
             value = getattr(measures, cue.quantity)
             scores.append((value - cue.absent) / (cue.present - cue.absent))
-    return float(np.nanmax(scores))
+    known = [score for score in scores if np.isfinite(score)]
+    return max(known) if known else float("nan")
 
 
 def rule_scores(faults: tuple[Fault, ...], measures: list[Measures]) -> NDArray[np.float64]:

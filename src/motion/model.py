@@ -18,7 +18,10 @@ from src.motion.keypoints import HIP_THRUST, Skeleton
 
 
 class CoreOutput(NamedTuple):
-    """probabilities (N, L) and observability (N, L) in [0, 1]; evidence (N, T, L) in [0, 1], 0 on padding."""
+    """probabilities (N, L) and observability (N, L) in [0, 1]; evidence (N, T, L) in [0, 1], 0 on padding.
+
+    Evidence is how much a frame speaks for a fault times how much the verdict looks at it.
+    """
 
     probabilities: Tensor
     evidence: Tensor
@@ -42,7 +45,7 @@ class Block(nn.Module):
 
 
 class TemporalCNN(nn.Module):
-    """Features (N, F, M) -> logits (N, L) and per-sample logits (N, L, M), whose attention-weighted mean they are."""
+    """Features (N, F, M) -> logits (N, L), per-sample logits (N, L, M) and the attention whose weighted mean they are."""
 
     def __init__(self, features: int, labels: int, channels: int, blocks: int, dropout: float) -> None:
         super().__init__()
@@ -51,18 +54,19 @@ class TemporalCNN(nn.Module):
         self.evidence = nn.Conv1d(channels, labels, 1)
         self.attention = nn.Conv1d(channels, labels, 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge every sample, then weigh the samples per label."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Judge every sample, then weigh the samples per label: (N, L), (N, L, M), (N, L, M)."""
         h = torch.relu(self.blocks(self.stem(x)))  # (N, C, M)
         evidence = self.evidence(h)  # (N, L, M)
         weight = torch.softmax(self.attention(h), dim=2)
-        return (evidence * weight).sum(dim=2), evidence
+        return (evidence * weight).sum(dim=2), evidence, weight
 
 
 class Core(nn.Module):
     """The inference core. Input: keypoints (N, T, K, 3) px, px, score (NaN or score 0 = missing), fps_hz (N), frames (N).
 
-    ``frames`` says how many of the T rows are real; each item is one rep, cut as ``src.motion.reps`` does.
+    ``frames`` says how many of the T rows are real; each item is one rep, cut as ``src.motion.reps`` does. ``rise_ratio`` (N),
+    optional, is each rep's hip rise over the best of its set: a rep alone cannot show that others went higher.
     ``scale`` and ``bias`` (L) are the calibration, fitted on validation people.
     """
 
@@ -92,18 +96,21 @@ class Core(nn.Module):
         )
         self.register_buffer("needs_outline", torch.tensor([float(f.views == ("side",)) for f in faults]))
 
-    def logits(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> Tensor:
+    def logits(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None) -> Tensor:
         """Uncalibrated logits (N, L): what training minimises."""
-        features, _ = self.features(keypoints, fps_hz, frames)
+        features, _ = self.features(keypoints, fps_hz, frames, rise_ratio)
         logits: Tensor = self.network(features)[0]
         return logits
 
-    def forward(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> CoreOutput:
+    def forward(
+        self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
+    ) -> CoreOutput:
         """Probabilities, evidence and observability of N reps."""
-        features, pose = self.features(keypoints, fps_hz, frames)  # (N, F, M)
-        logits, evidence = self.network(features)
+        features, pose = self.features(keypoints, fps_hz, frames, rise_ratio)  # (N, F, M)
+        logits, evidence, weight = self.network(features)
         probabilities = torch.sigmoid(logits * self.scale + self.bias)
         per_sample = torch.sigmoid(evidence * self.scale[:, None] + self.bias[:, None])  # (N, L, M)
+        per_sample = per_sample * weight / weight.amax(dim=2, keepdim=True)  # only what the verdict rests on
         back = spread_back(frames, keypoints.size(1), self.frames)  # (N, T, M)
         return CoreOutput(probabilities, back @ per_sample.transpose(1, 2), self.observability(pose))
 

@@ -20,12 +20,16 @@ EDGE = 0.12
 
 @dataclass(frozen=True)
 class Rep:
-    """One rise and fall. Times in seconds of the clip; ``complete`` is False where the clip cuts the rise or the fall off."""
+    """One rise and fall. Times in seconds of the clip; ``complete`` is False where the clip cuts the rise or the fall off.
+
+    rise: hip excursion in body scales, up to the shoulder-knee line (what lies above it is no range); NaN if not measured.
+    """
 
     start_s: float
     top_s: float
     end_s: float
     complete: bool
+    rise: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,12 @@ def find_reps(track: Track) -> list[Rep]:
     return reps
 
 
+def rise_ratios(reps: list[Rep]) -> list[float]:
+    """Each rep's rise over the best of the set, 1 for the best; NaN where nothing rose to the line from below."""
+    best = max((rep.rise for rep in reps), default=0.0)
+    return [rep.rise / best if best > 0 else float("nan") for rep in reps]
+
+
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Half-open (first, last) of every stretch of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
@@ -218,7 +228,7 @@ def bounded(
         end = crossing(height, top, after, landing + EDGE * (height[top] - landing))
         complete = bool(height[top] - height[after] >= 0.5 * rise)
     seconds = [offset_s + frame / fps_hz for frame in (start, (first + last - 1) / 2.0, end)]
-    return Rep(seconds[0], seconds[1], seconds[2], complete)
+    return Rep(seconds[0], seconds[1], seconds[2], complete, float(min(height[top], 0.0) - min(bottom, 0.0)))
 
 
 def crossing(height: Array, top: int, low: int, level: float) -> float:

@@ -14,7 +14,7 @@ from src.motion.dataset import MARGIN_S, cut
 from src.motion.keypoints import Track
 from src.motion.measure import Measures, measure_all, view_of
 from src.motion.model import METADATA, ModelError
-from src.motion.reps import Rep, find_reps, hip_motion
+from src.motion.reps import Rep, find_reps, hip_motion, rise_ratios
 
 STATUSES = {
     "ok": "judged",
@@ -84,15 +84,16 @@ class Scorer:
         self.device = device
 
     def judge(self, track: Track, reps: Sequence[Rep]) -> list[RepVerdict]:
-        """Verdict of every rep, one batch."""
+        """Verdict of every rep of a set, one batch; reps feel each other only through who rose how far."""
         cuts = [cut(track, rep) for rep in reps]
         frames = torch.tensor([len(keypoints) for keypoints in cuts])
         batch = torch.full((len(cuts), int(frames.max()), *cuts[0].shape[1:]), float("nan"))
         for row, keypoints in zip(batch, cuts, strict=True):
             row[: len(keypoints)] = torch.from_numpy(keypoints)
         rates = torch.full((len(cuts),), track.fps_hz)
+        ratios = torch.tensor(rise_ratios(list(reps)), dtype=torch.float32)
         with torch.no_grad():
-            out = self.core(batch.to(self.device), rates.to(self.device), frames.to(self.device))
+            out = self.core(*(x.to(self.device) for x in (batch, rates, frames, ratios)))
         p, evidence, seen = (x.double().cpu().numpy() for x in out)  # (N, L), (N, T, L), (N, L)
         measures = measure_all(track, list(reps))
         return [self.verdict(i + 1, rep, track, p[i], evidence[i], seen[i], measures[i]) for i, rep in enumerate(reps)]
@@ -113,7 +114,9 @@ class Scorer:
         measures: Measures,
     ) -> RepVerdict:
         """One rep's numbers under their labels."""
-        first_s = max(0, int(round((rep.start_s - MARGIN_S) * track.fps_hz))) / track.fps_hz
+        first = max(0, int(round((rep.start_s - MARGIN_S) * track.fps_hz)))  # of the cut, in frames of the clip
+        inside = slice(max(0, round(rep.start_s * track.fps_hz) - first), round(rep.end_s * track.fps_hz) - first + 1)
+        peak = first + inside.start + evidence[inside].argmax(axis=0)  # (L,)
         decisions = {
             label: self.decide(label, float(p[i])) if seen[i] >= MIN_OBSERVABLE else None
             for i, label in enumerate(self.labels)
@@ -123,7 +126,7 @@ class Scorer:
             {label: float(p[i]) for i, label in enumerate(self.labels)},
             decisions,
             {label: float(seen[i]) for i, label in enumerate(self.labels)},
-            {label: float(first_s + evidence[:, i].argmax() / track.fps_hz) for i, label in enumerate(self.labels)},
+            {label: float(peak[i] / track.fps_hz) for i, label in enumerate(self.labels)},
             measures,
         )  # fmt: skip
 
@@ -137,13 +140,14 @@ def judge_track(name: str, track: Track, scorer: Scorer) -> Verdict:
     """Verdict of one tracked clip; the status says the first thing that stands in the way."""
     found = float(np.isfinite(track.keypoints[..., 0]).any(axis=1).mean()) if len(track.keypoints) else 0.0
     if len(track.keypoints) < MIN_CLIP_S * track.fps_hz:
-        return stopped(name, "too_short", f"{len(track.keypoints) / track.fps_hz:.2f} s")
+        return stopped(name, "too_short", f"{len(track.keypoints) / track.fps_hz:.2f} s", track.people)
     if track.people == 0 or found < MIN_FOUND:
-        return stopped(name, "no_person", f"seen in {100 * found:.0f} % of frames")
+        return stopped(name, "no_person", f"seen in {100 * found:.0f} % of frames", track.people)
     motion = hip_motion(track)
     reps = find_reps(track)
     if not reps:
-        return Verdict(name, "no_reps", STATUSES["no_reps"], people=track.people, confidence=motion.confidence)
+        status = "several_people" if track.people > 1 else "no_reps"
+        return Verdict(name, status, STATUSES[status], people=track.people, confidence=motion.confidence)
     judged = tuple(scorer.judge(track, reps))
     view = view_of(float(np.median([r.measures.width for r in judged])))
     status = "ok"
@@ -181,6 +185,6 @@ def abstained(rep: RepVerdict) -> RepVerdict:
     )
 
 
-def stopped(name: str, status: str, detail: str) -> Verdict:
+def stopped(name: str, status: str, detail: str, people: int) -> Verdict:
     """A verdict without reps."""
-    return Verdict(name, status, f"{STATUSES[status]} ({detail})")
+    return Verdict(name, status, f"{STATUSES[status]} ({detail})", people=people)

@@ -184,7 +184,14 @@ def test_labels_meet_the_reps_they_lie_on():
     elsewhere = Label("a.mp4", "ann", LEAD_S + 2.6 + REP_S, LEAD_S + 3.0 + REP_S, (1.0,) * 4, "side")
     assert matching(elsewhere, find_reps(track)) == []
     samples, count = samples_of(track, [Label("a.mp4", "ann", None, None, (1.0,) * 4, "")], "mine")
-    assert len(samples) == 3 and (count.labelled, count.found, count.matched) == (3, 3, 3)
+    assert len(samples) == 3 and (count.labelled, count.found, count.matched) == (None, 3, 3)
+    twice = [
+        Label("a.mp4", "ann", s, e, (v,) * 4, "side") for s, e, v in ((5.8, 7.9, 0.0), (7.9, 9.9, 1.0), (0.5, 1.4, 0.0))
+    ]
+    claimed = [r for label in twice for r in matching(label, find_reps(track))]
+    doubled = {r.start_s for r in claimed if claimed.count(r) > 1}
+    samples, _ = samples_of(track, twice, "mine")
+    assert not any(s.rep.start_s in doubled for s in samples)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +233,7 @@ def test_clips_in_subfolders_and_with_equal_stems_keep_their_own_labels(tmp_path
 
 
 def test_collate_pads_with_nan_and_says_how_much_is_real():
-    rows = [(np.full((t, 27, 3), t, np.float32), 10.0 * t, np.full(4, t, np.float32)) for t in (2, 5, 3)]
+    rows = [(np.full((t, 27, 3), t, np.float32), 10.0 * t, np.full(4, t, np.float32), t / 5) for t in (2, 5, 3)]
     batch = collate(rows)
     assert (
         batch.keypoints.shape == (3, 5, 27, 3)

@@ -165,3 +165,26 @@ def test_an_unseen_joint_has_no_place(part):
     torch.testing.assert_close(
         FEATURES(moved, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=5e-3, rtol=0
     )
+
+
+def test_hiding_an_outline_point_moves_only_its_own_features_and_to_nothing():
+    track = thrust(1, noise_px=0.5)
+    rep = find_reps(track)[0]
+    whole = cut(track, rep).copy()
+    k = HIP_THRUST.index("back_50")
+    whole[:, 21:] = whole[:, 11:12] * 0.4 + whole[:, 5:6] * 0.6  # six outline points somewhere on the trunk
+    whole[:, 21:, 2] = 1.0
+    hidden = whole.copy()
+    middle = slice(len(whole) // 3, 2 * len(whole) // 3)
+    hidden[middle, k] = (np.nan, np.nan, 0.0)
+    a, b = (
+        Features(HIP_THRUST)(torch.from_numpy(x)[None], torch.tensor([track.fps_hz]), torch.tensor([len(x)]))[0][0]
+        for x in (whole, hidden)
+    )
+    own = [i for i, name in enumerate(FEATURE_NAMES) if name.startswith("back_50")]
+    others = [i for i in range(len(FEATURE_NAMES)) if i not in own]
+    torch.testing.assert_close(a[others], b[others])
+    gone = b[FEATURE_NAMES.index("back_50 seen")] <= 0.05
+    assert gone.sum() > 10
+    for i in own[:2]:
+        assert (b[i, gone] == 0).all() and (b[i, ~gone] - a[i, ~gone]).abs().max() < 0.2

@@ -19,7 +19,7 @@ SIDE_ONLY = [fault.views == ("side",) for fault in FAULTS]
 
 def batch(*tracks):
     """All reps of these tracks as model input."""
-    rows = [(cut(track, rep), track.fps_hz, ZERO) for track in tracks for rep in find_reps(track)]
+    rows = [(cut(track, rep), track.fps_hz, ZERO, 1.0) for track in tracks for rep in find_reps(track)]
     padded = collate(rows)
     return padded.keypoints, padded.fps_hz, padded.frames
 
