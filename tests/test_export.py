@@ -23,8 +23,8 @@ class Bent(nn.Module):
         super().__init__()
         self.core, self.by = core, by
 
-    def forward(self, keypoints, fps_hz, frames):
-        out = self.core(keypoints, fps_hz, frames)
+    def forward(self, keypoints, fps_hz, frames, rise_ratio=None):
+        out = self.core(keypoints, fps_hz, frames, rise_ratio)
         return out._replace(evidence=out.evidence + self.by) if keypoints.shape[1] >= 600 and len(frames) == 64 else out
 
 

@@ -356,3 +356,12 @@ def test_predict_needs_neither_trainer_nor_tracker():
     known = "src hydra omegaconf antlr4 yaml packaging rich markdown_it mdurl pygments av decord cv2".split()
     done = torch_alone("import src.predict; print('ok')", also=known)
     assert done.stdout == "ok\n", done.stderr[-600:]
+
+
+def test_a_core_of_another_format_is_refused_by_name(core_path, tmp_path):
+    extra = {"metadata.json": ""}
+    core = torch.jit.load(str(core_path), _extra_files=extra)
+    old = json.loads(extra["metadata.json"]) | {"format": 1}
+    torch.jit.save(core, str(tmp_path / "old.pt"), _extra_files={"metadata.json": json.dumps(old)})
+    with pytest.raises(ModelError, match="old.pt.*format 1"):
+        Scorer(tmp_path / "old.pt", CPU)

@@ -28,6 +28,8 @@ STATUSES = {
 }
 """Every status a clip can get, and what it means."""
 
+FORMAT = 2
+"""Version of an exported core's inputs and outputs; 2 added ``rise_ratio``."""
 MIN_CLIP_S = 1.0
 MIN_FOUND = 0.3
 """Share of frames that must hold a person."""
@@ -81,6 +83,8 @@ class Scorer:
             self.thresholds: dict[str, dict[str, float]] = self.metadata["thresholds"]
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"{path}: not a core of this project ({type(error).__name__})") from error
+        if (found := self.metadata.get("format")) != FORMAT:
+            raise ModelError(f"{path}: a core of format {found}, this version reads {FORMAT}; run python -m src.export")
         self.device = device
 
     def judge(self, track: Track, reps: Sequence[Rep]) -> list[RepVerdict]:
