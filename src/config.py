@@ -100,6 +100,8 @@ class Export:
     models_dir: Path
     report: Path
     core: Path
+    proof: str
+    least_lift: float
     tolerance: float
 
 

@@ -101,11 +101,31 @@ def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float) -
     return worst
 
 
+def proven(
+    thresholds: dict[str, dict[str, float]], part: dict[str, Any], least_lift: float
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Thresholds where a fault is claimed only if its claims proved themselves on a folder of the report; who did not.
+
+    Proved: right at least ``least_lift`` times as often as the fault is there at all. Others get a ``present`` above 1, so
+    that the core denies or abstains. Without a report on that folder, nothing is changed.
+    """
+    mute = [
+        key
+        for key, fault in part.get("faults", {}).items()
+        if (fault["claim_precision"] or 0.0) < least_lift * (fault["prevalence"] or 0.0)
+    ]
+    return {key: band | ({"present": 1.01} if key in mute else {}) for key, band in thresholds.items()}, mute
+
+
 def work(cfg: Export) -> None:
     """``model.pt`` -> ``core.pt``."""
     core, facts = load_model(cfg.models_dir / "model.pt")
     if cfg.report.exists():
-        facts["metrics"] = json.loads(cfg.report.read_text())["summary"]
+        report = json.loads(cfg.report.read_text())
+        facts["metrics"] = report["summary"]
+        facts["thresholds"], mute = proven(facts["thresholds"], report["folders"].get(cfg.proof, {}), cfg.least_lift)
+        if mute:
+            print(f"never claimed, because claims on {cfg.proof} were no better than chance: {', '.join(mute)}")
     worst = save_core(core, facts, cfg.core, cfg.tolerance)
     print(f"{cfg.core}: {cfg.core.stat().st_size / 1e3:.0f} kB, largest difference from eager {worst:.1e}")
 

@@ -8,7 +8,7 @@ from conftest import FACTS, python, random_core, torch_alone
 from torch import nn
 
 from src.config import Export, load
-from src.export import METADATA, ParityError, golden_inputs, hold_parity, largest_difference, save_core, work
+from src.export import METADATA, ParityError, golden_inputs, hold_parity, largest_difference, proven, save_core, work
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
 from src.motion.model import CoreOutput, save_model
@@ -126,3 +126,18 @@ print(json.dumps([json.loads(extra["metadata.json"])["labels"], out.probabilitie
     eager = random_core()(keypoints, torch.tensor([30.0, 25.0]), torch.tensor([40, 31])).probabilities
     assert labels == list(FAULT_KEYS)
     torch.testing.assert_close(torch.tensor(probabilities), eager, atol=1e-5, rtol=0)
+
+
+def test_a_fault_whose_claims_failed_is_never_claimed():
+    bands = {key: {"absent": 0.3, "present": 0.7} for key in ("a", "b", "c", "d")}
+    judged = {
+        "a": (0.6, 0.2),
+        "b": (0.3, 0.2),
+        "c": (0.0, 0.1),
+        "d": (None, 0.2),
+    }  # right, prevalence; None: no claim made
+    part = {"faults": {key: {"claim_precision": p, "prevalence": q} for key, (p, q) in judged.items()}}
+    thresholds, mute = proven(bands, part, 2.0)
+    assert mute == ["b", "c", "d"] and thresholds["a"] == bands["a"]
+    assert all(thresholds[key] == {"absent": 0.3, "present": 1.01} for key in mute)
+    assert proven(bands, {}, 2.0) == (bands, [])
