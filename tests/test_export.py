@@ -98,7 +98,7 @@ def test_the_command_fails_by_name_and_leaves_no_file(tmp_path):
 
 def test_work_carries_the_report_into_the_core(tmp_path):
     save_model(tmp_path / "model.pt", random_core(), SETTINGS, FACTS)
-    (tmp_path / "evaluate.json").write_text(json.dumps({"summary": {"simulated": 0.75}}))
+    (tmp_path / "evaluate.json").write_text(json.dumps({"summary": {"simulated": 0.75}, "folders": {}}))
     work(
         replace(load(Export), models_dir=tmp_path, report=tmp_path / "evaluate.json", core=tmp_path / "new" / "core.pt")
     )
