@@ -15,7 +15,7 @@ import warnings
 
 __version__ = "0.1.0"
 
-# Waiting OpenMP threads sleep instead of spinning: on a busy two-core machine that made training 20 times faster.
+# Waiting OpenMP threads sleep instead of spinning: on a busy two-core machine spinning stalls training.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # TorchScript is what this project ships although torch prefers torch.export by now; users need not read that each time.
 warnings.filterwarnings("ignore", message=r"`torch\.jit")
