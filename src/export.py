@@ -125,7 +125,7 @@ def work(cfg: Export) -> None:
         facts["metrics"] = report["summary"]
         facts["thresholds"], mute = proven(facts["thresholds"], report["folders"].get(cfg.proof, {}), cfg.least_lift)
         if mute:
-            print(f"never claimed, because claims on {cfg.proof} were right less than {cfg.least_lift:g} x prevalence: {', '.join(mute)}")
+            print(f"never claimed (right less than {cfg.least_lift:g} x prevalence on {cfg.proof}): {', '.join(mute)}")
     worst = save_core(core, facts, cfg.core, cfg.tolerance)
     print(f"{cfg.core}: {cfg.core.stat().st_size / 1e3:.0f} kB, largest difference from eager {worst:.1e}")
 
