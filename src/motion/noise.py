@@ -237,7 +237,7 @@ def see_contour(perf: Performance, camera: Camera, habit: Habit, rng: np.random.
     hidden |= (rng.random(6) < UNSEEN + 0.2 * big) | (camera.azimuth_deg > CONTOUR_DEG)
     hidden |= ((px < 0) | (px > np.array(camera.size_px) - 1)).any(axis=-1)
     score = np.clip(1.02 - np.abs(rng.normal(0, 0.1, 6)) - 0.1 * np.abs(_lasting(shape, fps_hz, 0.3, rng)), 0.05, 1)
-    seen = np.concatenate([px, score[..., None]], axis=-1)
+    seen: Array = np.concatenate([px, score[..., None]], axis=-1)
     seen[hidden] = (np.nan, np.nan, 0.0)
     return seen
 

@@ -77,9 +77,9 @@ def ring_faces(rings: int, around: int = AROUND) -> Ints:
     i, j = np.meshgrid(np.arange(rings - 1), np.arange(around), indexing="ij")
     a, b = i * around + j, i * around + (j + 1) % around
     c, d = a + around, b + around
-    return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)]).astype(
-        np.int32
-    )
+    faces = np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)])
+    turned: Ints = faces.astype(np.int32)
+    return turned
 
 
 def loft(centre: Array, wide: Array, deep: Array, square: float = 1.0) -> Array:
@@ -89,7 +89,8 @@ def loft(centre: Array, wide: Array, deep: Array, square: float = 1.0) -> Array:
     """
     turn = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
     c, s = (np.sign(v) * np.abs(v) ** square for v in (np.cos(turn), np.sin(turn)))
-    return centre[:, :, None] + wide[:, :, None] * c[:, None] + deep[:, :, None] * s[:, None]
+    points: Array = centre[:, :, None] + wide[:, :, None] * c[:, None] + deep[:, :, None] * s[:, None]
+    return points
 
 
 def limb(start: Array, end: Array, ahead: Array, profile: Array) -> Array:
@@ -98,8 +99,8 @@ def limb(start: Array, end: Array, ahead: Array, profile: Array) -> Array:
     ``profile`` (R, 4): place 0..1, half width, half depth, shift (m) towards ``ahead``.
     """
     axis = end - start
-    side = _unit(np.cross(axis, ahead))
-    front = _unit(np.cross(side, axis))
+    side: Array = _unit(np.cross(axis, ahead).astype(float))
+    front: Array = _unit(np.cross(side, axis).astype(float))
     at, wide, deep, shift = (profile[:, i][None, :, None] for i in range(4))
     centre = start[:, None] + axis[:, None] * at + front[:, None] * shift
     return loft(centre, side[:, None] * wide, front[:, None] * deep)
@@ -308,7 +309,7 @@ def person_surface(perf: Performance, outfit: Outfit, part: int = 0, seed: int =
             )
         ear = perf[f"{side}_ear"]
         up, face = _unit(perf["crown"] - perf["head"]), _unit(perf["nose"] - perf["head"])
-        side_way = np.cross(up, face)
+        side_way: Array = np.cross(up, face).astype(float)
         size = perf.person.head_m
         parts.append(
             (

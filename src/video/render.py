@@ -107,7 +107,8 @@ def _screen(points: Floats, camera: Camera, frame: int, size_px: tuple[int, int]
     safe = np.maximum(depth, 0.05)
     centre = (np.array(size_px, np.float32) - 1) / 2
     flat = (centre + np.float32(camera.focal_px) * seen[:, :2] / safe[:, None]) * zoom + (zoom - 1) / 2
-    return np.concatenate([flat, depth[:, None]], axis=1).astype(np.float32)
+    screen: Floats = np.concatenate([flat, depth[:, None]], axis=1).astype(np.float32)
+    return screen
 
 
 def _draw(screen: Floats, colours: Floats, faces: Ints, part: Ints, size_px: tuple[int, int]) -> tuple[Floats, Ints]:
