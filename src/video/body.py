@@ -14,6 +14,8 @@ Ints = NDArray[np.int32]
 
 AROUND = 18
 """Points on a ring."""
+SPANNING_M = 0.04
+"""Cloth as loose as this spans the hollow of the low back in full."""
 SKIN = np.array(
     [
         (0.94, 0.78, 0.68),
@@ -115,6 +117,18 @@ def _dense(values: Array, count: int) -> Array:
     return p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))  # type: ignore[no-any-return]
 
 
+def _bridged(rear: Array, fore: Array, share: float) -> Array:
+    """Back skin (11, T, 3) under cloth that spans the hollow from below the blades to the seat by ``share`` 0..1."""
+    first, last = NODES.index("t9"), NODES.index("s3") + 1
+    out = _unit(rear - fore)[first:last]
+    place = np.linspace(0, 1, last - first)[:, None, None]
+    taut = rear[first] * (1 - place) + rear[last - 1] * place  # (n, T, 3)
+    gap = np.maximum(((taut - rear[first:last]) * out).sum(-1, keepdims=True), 0)
+    cloth = rear.copy()
+    cloth[first:last] += share * gap * out
+    return cloth
+
+
 def _trunk(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
     """Trunk points (T, R, AROUND, 3) and how far down each ring lies, 0 = neck, 1 = seat (R,)."""
     person = perf.person
@@ -125,6 +139,7 @@ def _trunk(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
     width = np.concatenate(
         [width * build, np.array([hip + 0.062, hip + 0.078, hip + 0.085, hip + 0.055]) * (0.6 + 0.4 * person.girth)]
     )
+    rear = _bridged(rear, fore, min(outfit.loose_m / SPANNING_M, 1.0))
     loose = outfit.loose_m * np.array([0, 0.3, 0.6, 0.8, 1, 1, 1, 0.8, 0.3, 0, 0])
     centre, deep = (rear + fore) / 2, (fore - rear) / 2
     deep = deep * (1 + loose / np.linalg.norm(deep, axis=-1).mean(axis=1))[:, None, None]
