@@ -49,6 +49,7 @@ class Detect:
     detector: str
     weights: Path
     device: str
+    engine: str
     precision: str
     fps_hz: float
     max_side_px: int
