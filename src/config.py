@@ -48,6 +48,7 @@ class Detect:
     detector: str
     weights: Path
     device: str
+    engine: str
     precision: str
     fps_hz: float
     max_side_px: int

@@ -27,8 +27,10 @@ def body(hips, trunk, rise=0.0):
 class FakePose:
     """People by script: the frame's first pixel is its number; ``people(t)`` gives landmarks (39, 3) each."""
 
+    threads, name = 2, "fake"
+
     def __init__(self, people, misses=()):
-        self.people, self.misses, self.detected, self.looked = people, misses, [], 0
+        self.people, self.misses, self.detected, self.looked = people, misses, [], []
 
     def number(self, frame):
         return int(frame[0, 0, 0]) + 256 * int(frame[0, 0, 1])
@@ -42,7 +44,7 @@ class FakePose:
         return out
 
     def look(self, frames, regions, masks=False):
-        self.looked += len(frames)
+        self.looked.append(len(frames))
         points, presence = np.zeros((len(frames), 39, 3)), np.zeros(len(frames))
         for i, (frame, region) in enumerate(zip(frames, regions, strict=True)):
             for p in self.people(self.number(frame)):
@@ -84,7 +86,18 @@ def test_the_detector_runs_on_every_eighth_frame():
     pose = FakePose(lambda t: [lifting(t)])
     lifter.follow(pose, frames(100), FPS_HZ, SIZE_PX)
     assert pose.detected == list(range(0, 100, 8))
-    assert pose.looked == 100 + 13
+    assert sum(pose.looked) == 100 + 13
+
+
+def test_what_goes_wrong_on_a_thread_is_raised():
+    class Broken(FakePose):
+        def look(self, frames, regions, masks=False):
+            if masks:
+                raise RuntimeError("out of memory")
+            return super().look(frames, regions)
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        lifter.follow(Broken(lambda t: [lifting(t)]), frames(10), FPS_HZ, SIZE_PX)
 
 
 def test_nobody_is_all_nan():
