@@ -125,6 +125,7 @@ class Export:
 SECTIONS: dict[str, type] = {
     "simulate": Simulate,
     "detect": Detect,
+    "imitate": Imitate,
     "train": Train,
     "evaluate": Evaluate,
     "export": Export,

@@ -143,12 +143,12 @@ def write_labels(folder, rows):
     """A labels.csv with these rows; what a row leaves out is empty."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer = csv.DictWriter(file, (*COLUMNS, "split"), restval="")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def write_people(folder, people, clips=2, reps=2, prefix="p"):
+def write_people(folder, people, clips=2, reps=2, prefix="p", split=""):
     """Tracks and labels of ``people`` made-up people: odd clips have far feet, every third person stops short."""
     rows = []
     for person in range(people):
@@ -161,7 +161,9 @@ def write_people(folder, people, clips=2, reps=2, prefix="p"):
             )  # fmt: skip
             track.save(folder / f"{name}.npz")
             faults = dict(zip(FAULT_KEYS, ("", "0", str(int(far)), str(int(short))), strict=True))
-            rows.append({"clip": f"{name}.mp4", "subject": f"{prefix}{person}", "view": "side", **faults})
+            rows.append(
+                {"clip": f"{name}.mp4", "subject": f"{prefix}{person}", "view": "side", "split": split, **faults}
+            )
     write_labels(folder, rows)
 
 
