@@ -128,12 +128,16 @@ def detect_one(job: Job, detector: Detector, cfg: Detect) -> bool:
 
 
 def copy_labels(cfg: Detect) -> None:
-    """Each folder's ``labels.csv`` beside its tracks, in one step."""
+    """Each folder's ``labels.csv``, and ``truth.csv`` of simulated clips, beside its tracks, each in one step."""
     for table in sorted(Path(cfg.clips_dir).rglob("labels.csv")):
         folder = Path(cfg.poses_dir) / table.parent.relative_to(cfg.clips_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(table, folder / "labels.part")
-        os.replace(folder / "labels.part", folder / "labels.csv")
+        for source in (table, table.with_name("truth.csv")):
+            if source.is_file():
+                shutil.copyfile(source, folder / f"{source.stem}.part")
+                os.replace(folder / f"{source.stem}.part", folder / source.name)
+            else:
+                (folder / source.name).unlink(missing_ok=True)
 
 
 def drop_strangers(cfg: Detect, todo: list[Job]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from src.motion.keypoints import Floats, Track
 from src.video.blazepose import HIP_CENTRE, LANDMARK_PX, MIN_SCORE, RIM, BlazePose, Detections, Pose, keypoints, region
-from src.video.choice import absent, choose
+from src.video.choice import LOST_S, absent, choose, pair
 from src.video.contour import outline
 from src.video.crop import Bytes, Doubles, inverse, project
 
@@ -28,8 +28,6 @@ A region that stands still through the reps holds the feet steadier but makes th
 side views the lockout's hip angle was off by 8 degrees at 5 s, 1 at half a second."""
 LIKE_SIDE, LIKE_RAD = 0.2, 0.8
 """Other postures count less: distance in sides of the region and turn at which a key frame's weight falls to 0.6."""
-LOST_S = 1.0
-"""So long is a person looked for in the old place when the detector misses them."""
 NEAR = 0.35
 """A detection continues a person when its hips are within this share of the region's side."""
 MAX_PEOPLE = 3
@@ -139,16 +137,16 @@ def _keys(pose: BlazePose, people: list[Person], start: int, block: Sequence[Byt
 
 def match(people: list[Person], detections: Detections, frame: int, fps_hz: float) -> list[tuple[Person, Doubles]]:
     """Regions to look at: detections with whom they continue or begin, and recent people whom the detector missed."""
-    regions = list(detections.regions)
-    wanted = []
-    for person in sorted(people, key=lambda p: -p.frames[-1]):
-        last = person.regions[-1]
-        apart = [np.hypot(*(r[:2] - last[:2])) / max(r[2], last[2]) for r in regions]
-        if apart and min(apart) < NEAR:
-            wanted.append((person, regions.pop(int(np.argmin(apart)))))
-        elif frame - person.frames[-1] <= LOST_S * fps_hz:
-            wanted.append((person, last))
-    return wanted + [(Person(), r) for r in regions[:MAX_PEOPLE]]
+    regions = detections.regions.reshape(-1, 4)  # (D, 4)
+    last = np.array([person.regions[-1] for person in people]).reshape(-1, 4)  # (P, 4)
+    sides = np.maximum(last[:, None, 2], regions[:, 2])
+    apart = np.linalg.norm(last[:, None, :2] - regions[:, :2], axis=-1) / sides
+    lost = np.array([frame - person.frames[-1] > LOST_S * fps_hz for person in people], bool)
+    pairs = pair(apart, NEAR, lost)
+    wanted = [(people[p], regions[d]) for p, d in pairs.items()]
+    wanted += [(person, last[p]) for p, person in enumerate(people) if p not in pairs and not lost[p]]
+    begins = [d for d in range(len(regions)) if d not in pairs.values()]
+    return wanted + [(Person(), regions[d]) for d in begins[:MAX_PEOPLE]]
 
 
 def _merge(people: list[Person], frame: int) -> None:

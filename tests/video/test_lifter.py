@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from src.motion.keypoints import HIP_THRUST
 from src.video import choice, lifter
@@ -150,6 +152,45 @@ def test_regions_do_not_jump_with_single_key_frames():
 def test_regions_ride_with_the_hips():
     heights = person_whose_hips_move(lambda t: 40 * np.sin(2 * np.pi * t / 90))
     assert np.ptp(heights[16:-16]) > 0.75 * 80
+
+
+def candidate(x, frame=0):
+    person = lifter.Person([frame], [np.array([x, 0.0, 100.0, 0.0])], [1.0])
+    return person
+
+
+def continued(people, xs, frame):
+    """Which x each old person goes on with, and where new people begin."""
+    at = np.array([[x, 0.0] for x in xs]).reshape(-1, 2)
+    rim = at + [0.0, 40.0]
+    found = Detections(at, rim, at, np.ones(len(at)))
+    return {(p.regions[-1][0] if p.frames else None, r[0]) for p, r in lifter.match(people, found, frame, FPS_HZ)}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_nearest_two_are_linked_first(order):
+    people, found = [candidate(0), candidate(30)][::order], [28, -34][::order]
+    assert continued(people, found, 8) == {(0.0, -34.0), (30.0, 28.0)}
+
+
+@given(
+    st.lists(st.floats(0, 400), max_size=3, unique=True),
+    st.lists(st.floats(0, 400), max_size=3, unique=True),
+    st.integers(0, 200),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_people_changes_nothing(old, new, frame, random):
+    apart = np.abs(np.subtract.outer(old, new))
+    assume(len(np.unique(apart)) == apart.size)
+    people = [candidate(x, -40 * (i % 2)) for i, x in enumerate(old)]
+    wanted = continued(people, new, frame)
+    random.shuffle(people)
+    random.shuffle(new)
+    assert continued(people, new, frame) == wanted
+
+
+def test_who_was_lost_does_not_take_the_detection_of_who_is_there():
+    assert (30.0, 10.0) in continued([candidate(8, -1000), candidate(30, 0)], [10], 8)
 
 
 @pytest.mark.parametrize(("swing", "wanted"), [(0.3, 1.0), (0.0, 0.0), (0.01, 0.07)])
