@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, islice, product
@@ -31,8 +32,9 @@ from src.motion.dataset import cut
 from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.model import Core
 from src.motion.reps import find_reps
-from src.video import crop, lifter
+from src.video import lifter
 from src.video.blazepose import DETECTOR_PX, LANDMARK_PX, MIN_SCORE, BlazePose
+from src.video.engine import PRECISIONS, EngineError
 
 PARTS = ("decode", "pose", "reps", "core", "whole", "official")
 CPU_ONLY = ("decode", "reps", "official")
@@ -44,7 +46,20 @@ INPUT_SETS = 3
 PICTURE_PX = (1280, 720)
 RATE_HZ, MAX_SIDE_PX, BATCH = 30.0, 1280, 8
 """As in section detect of conf/config.yaml, which needs Hydra."""
-COLUMNS = ("part", "step", "device", "precision", "threads", "batch", "median_ms", "p95_ms", "per_s", "unit", "peak_mb")
+COLUMNS = (
+    "part",
+    "step",
+    "device",
+    "engine",
+    "precision",
+    "threads",
+    "batch",
+    "median_ms",
+    "p95_ms",
+    "per_s",
+    "unit",
+    "peak_mb",
+)
 OFFICIAL = """
 import sys, time
 import mediapipe, numpy
@@ -141,7 +156,7 @@ def numbers(timing: Timing, items: int, unit: str) -> Row:
 
 def not_measured(error: Exception) -> Row:
     """The reason in one line; ``failed`` when it is none of the expected ones."""
-    expected = isinstance(error, NotMeasuredError | ImportError)
+    expected = isinstance(error, NotMeasuredError | EngineError | ImportError)
     text = " ".join((str(error) if expected else f"{type(error).__name__}: {error}").split())[:300]
     return {"not measured": text} | ({} if expected else {"failed": True})
 
@@ -211,11 +226,26 @@ def reps_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]
     yield Case("find_reps", lambda: partial(find_reps, track), len(track.keypoints), "frames", facts)
 
 
-def load_pose(args: argparse.Namespace, device: torch.device, precision: str) -> BlazePose:
+def load_pose(
+    args: argparse.Namespace, device: torch.device, engine: str = "auto", precision: str = "fp32"
+) -> BlazePose:
     """Both networks, if their files are there."""
     if not (args.weights / "pose_detection.tflite").is_file():
         raise NotMeasuredError(f"no pose_detection.tflite in {args.weights}: run make setup, or give --weights")
-    return BlazePose(args.weights, device.type, precision)
+    return BlazePose(args.weights, device.type, precision, engine=engine, batch=BATCH)
+
+
+def each_pose(args: argparse.Namespace, device: torch.device) -> Iterator[tuple[Row, BlazePose | None]]:
+    """Every engine and precision of a device with its networks; None with the reason in the row where one is missing."""
+    for (engine, where), known in PRECISIONS.items():
+        for precision in known if where == device.type else ():
+            facts: Row = {"engine": engine, "precision": precision}
+            try:
+                pose = load_pose(args, device, engine, precision)
+            except EngineError as error:
+                yield facts | not_measured(error), None
+            else:
+                yield facts, pose
 
 
 def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]:
@@ -248,15 +278,17 @@ def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]
     }
 
 
-def pose_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]:
-    """Batch sweep of the pose networks with their crops, in each precision."""
+def pose_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case | Row]:
+    """Batch sweep of the pose networks with their crops on each engine, one caller on one thread."""
     batches = args.pose_batches or POSE_BATCHES
-    native = "opencv" if device.type == "cpu" and getattr(crop, "cv2", None) else "torch"
-    for precision in precisions(device):
-        steps = pose_steps(load_pose(args, device, precision), max(batches))
-        for (step, call), b in product(steps.items(), batches):
-            facts = {"precision": precision, "batch": b, "size_px": PICTURE_PX, "crop": native}
-            yield Case(step, partial(partial, call, b), b, "frames", facts)
+    torch.set_num_threads(1)
+    for facts, pose in each_pose(args, device):
+        if pose is None:
+            yield facts
+            continue
+        more = facts | {"size_px": PICTURE_PX, "crop": "opencv" if pose.native else "torch"}
+        for (step, call), b in product(pose_steps(pose, max(batches)).items(), batches):
+            yield Case(step, partial(partial, call, b), b, "frames", more | {"batch": b}, threads=1)
 
 
 def drawn_clip(path: Path, size_px: tuple[int, int] = PICTURE_PX, fps_hz: float = RATE_HZ) -> Path:
@@ -297,8 +329,8 @@ def decode_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Cas
 class Road:
     """File to probabilities, as ``src.predict`` goes it without measuring and writing; notes what each part took."""
 
-    def __init__(self, path: Path, pose: BlazePose, core: nn.Module, precision: str) -> None:
-        self.path, self.pose, self.core, self.precision = path, pose, core, precision
+    def __init__(self, path: Path, pose: BlazePose, core: nn.Module) -> None:
+        self.path, self.pose, self.core = path, pose, core
         self.spent_s = {"decode": 0.0, "pose": 0.0, "reps": 0.0, "core": 0.0}
         self.reps = 0
 
@@ -318,7 +350,7 @@ class Road:
             batch = nn.utils.rnn.pad_sequence(cuts, batch_first=True, padding_value=float("nan"))
             inputs = (batch, torch.full((len(cuts),), rate_hz), torch.tensor([len(c) for c in cuts]))
             on_device = [x.to(self.pose.device) for x in inputs]
-            self.clocked("core", lambda: judge(self.core, self.precision, on_device).cpu())
+            self.clocked("core", lambda: judge(self.core, self.pose.precision, on_device).cpu())
 
     def clocked(self, part: str, call: Callable[[], Any]) -> Any:
         """What ``call`` gives, its seconds noted."""
@@ -338,12 +370,16 @@ class Road:
         return {"share": {part: s / total for part, s in self.spent_s.items()}, "reps": self.reps}
 
 
-def whole_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]:
-    """The whole road on the clip, in frames of the source per second."""
+def whole_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case | Row]:
+    """The whole road on the clip with each engine, in frames of the source per second."""
     (core, origin), facts = load_core(args.core, device), clip_facts(args.clip)
-    for precision in precisions(device):
-        road = Road(args.clip, load_pose(args, device, precision), core, precision)
-        more = {**facts, "precision": precision, "core": origin}
+    torch.set_num_threads(args.threads)
+    for how, pose in each_pose(args, device):
+        if pose is None:
+            yield how
+            continue
+        road = Road(args.clip, pose, core)
+        more = {**facts, **how, "core": origin}
         yield Case("file to verdict", lambda road=road: road, facts["frames"], "frames", more, road.facts)  # type: ignore[misc]
 
 
@@ -352,7 +388,8 @@ def our_run(pose: BlazePose, mode: str, frames: Pictures, rate_hz: float) -> Run
     pieces = [frames[i : i + BATCH] for i in range(0, len(frames), BATCH)]
     wall, cpu = time.perf_counter(), time.process_time()
     if mode == "static":
-        found = sum(int((pose.static(piece).presence >= MIN_SCORE).sum()) for piece in pieces)
+        with ThreadPoolExecutor(pose.threads) as pool:
+            found = sum(int((seen.presence >= MIN_SCORE).sum()) for seen in pool.map(pose.static, pieces))
     else:
         timed = [(piece, np.zeros(len(piece))) for piece in pieces]
         track = lifter.follow(pose, timed, rate_hz, (frames.shape[2], frames.shape[1]), BATCH)
@@ -387,10 +424,11 @@ def official_rows(args: argparse.Namespace, device: torch.device) -> Iterator[Ro
     rate_hz, file = clips.output_rate(clips.probe(args.clip), RATE_HZ), args.folder / "frames.npy"
     np.save(file, frames)
     torch.set_num_threads(args.threads)
-    pose = load_pose(args, device, "fp32")
+    pose = load_pose(args, device)
     command, pipe, null = [args.mediapipe_python, "-c", OFFICIAL, str(file)], subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, text=True) as child:
-        facts = {"mediapipe": said(child.stdout), "clip": args.clip.name, "size_px": frames.shape[2:0:-1]}
+        facts = {"mediapipe": said(child.stdout), "ours": pose.name, "clip": args.clip.name}
+        facts["size_px"] = frames.shape[2:0:-1]
         for mode in MODES:
             our_run(pose, mode, frames[: 2 * BATCH], rate_hz)
             runs = [(official_run(child, mode), our_run(pose, mode, frames, rate_hz)) for _ in range(args.rounds)]

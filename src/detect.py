@@ -39,15 +39,12 @@ class Job:
 def make_detector(cfg: Detect) -> Detector:
     """The configured detector on its device; ``ConfigError`` or ``WeightsError`` says what is wrong."""
     device = choose_device(cfg.device)
-    if cfg.precision not in engine.PRECISIONS:
-        raise ConfigError(f"detect.precision {cfg.precision!r} is none of {', '.join(engine.PRECISIONS)}")
-    if cfg.precision == "fp16" and device.type != "cuda":
-        raise ConfigError("detect.precision fp16 needs a CUDA GPU; use detect.precision=fp32")
     if cfg.detector == "blazepose":
-        pose = blazepose.BlazePose(
-            Path(cfg.weights), str(device), cfg.precision, engine=engine_name(cfg), batch=cfg.batch
-        )
-        return partial(lifter.follow, pose, batch=cfg.batch)
+        make = partial(blazepose.BlazePose, Path(cfg.weights), str(device), cfg.precision)
+        try:
+            return partial(lifter.follow, make(engine=engine_name(cfg), batch=cfg.batch), batch=cfg.batch)
+        except engine.EngineError as error:
+            raise ConfigError(f"detect.{error}") from error
     if cfg.detector == "keypointrcnn":
         return partial(keypointrcnn.follow, keypointrcnn.KeypointRCNN(Path(cfg.weights), str(device)), batch=cfg.batch)
     raise ConfigError(f"detect.detector {cfg.detector!r} is none of blazepose, keypointrcnn")

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from src.config import ConfigError, Detect, choose_device, device_name, fail, load, one_line
-from src.detect import Detector, make_detector, track_clip
+from src.detect import Detector, engine_name, make_detector, track_clip
 from src.motion.keypoints import Track
 from src.motion.measure import Measures
 from src.motion.model import ModelError
@@ -172,7 +172,7 @@ def run(args: argparse.Namespace, report: Callable[[str], None]) -> list[Verdict
         raise ConfigError(f"--fps {cfg.fps_hz}: frames per second must be a positive number")
     device = choose_device(cfg.device)
     scorer, detector = Scorer(args.core, device), make_detector(cfg)
-    report(f"judging on {device_name(device)}")
+    report(f"judging on {device_name(device)}, pose by {cfg.detector} {engine_name(cfg)} {cfg.precision}")
     paths = find_videos(args.inputs)
     if not paths:
         raise ConfigError(

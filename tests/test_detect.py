@@ -118,9 +118,9 @@ def test_no_clips_is_a_config_error(tmp_path):
     ("change", "error"),
     [
         ({"detector": "magic"}, "detector"),
-        ({"precision": "int4"}, "precision"),
+        ({"precision": "int4"}, "detect.precision 'int4' is none of fp32, bf16"),
         ({"engine": "magic"}, r"detect\.engine 'magic' is none of auto, openvino, torch"),
-        ({"precision": "fp16"}, "CUDA"),
+        ({"precision": "bf16", "engine": "torch"}, "none of fp32, which engine torch has on cpu"),
         ({"weights": Path("nowhere")}, "nowhere"),
         ({"detector": "keypointrcnn", "weights": Path("nowhere.pt")}, r"nowhere\.pt"),
     ],

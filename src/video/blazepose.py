@@ -155,13 +155,17 @@ class BlazePose:
         self.threads = torch.get_num_threads() if self.device.type == "cpu" else 1
         self.native = self.device.type == "cpu" and NATIVE
 
-        def load(name: str, outputs: tuple[int, ...], size_px: int, divisor: float, shift: float) -> engines.Network:
-            source = engines.Source(folder / f"{name}.tflite", outputs, size_px, divisor, shift)
-            return engines.load(source, self.engine, device, precision, batch, self.threads)
+        def load(source: engines.Source, precision: str) -> engines.Network:
+            return engines.load(source, self.engine, self.device.type, precision, batch, self.threads)
 
-        self.detector = load("pose_detection", (0, 1), DETECTOR_PX, 127.5, 1)
-        self.landmarks = load("pose_landmark_full", (0, 1, 3), LANDMARK_PX, 255, 0)
-        self.outlined = load("pose_landmark_full", (0, 1, 3, 2), LANDMARK_PX, 255, 0) if masks else None
+        def landmarks(*outputs: int) -> engines.Network:
+            source = engines.Source(folder / "pose_landmark_full.tflite", outputs, LANDMARK_PX, 255, 0)
+            return load(source, precision)
+
+        detector = engines.Source(folder / "pose_detection.tflite", (0, 1), DETECTOR_PX, 127.5, 1)
+        self.detector = load(detector, "fp32" if precision == "bf16" else precision)  # regions feel bf16 the most
+        self.landmarks = landmarks(0, 1, 3)
+        self.outlined = landmarks(0, 1, 3, 2) if masks else None
         self.anchors = anchors()
 
     @property

@@ -23,6 +23,8 @@ Bytes = NDArray[np.uint8]
 Border = Literal["black", "edge"]
 GRID = 32
 """Positions are rounded to 1/32 px and colours to whole grey levels, as in OpenCV's warp: the networks feel it."""
+FAR_PX = 32767
+"""OpenCV's limit of a position."""
 
 
 def affine(regions: Doubles, size: int) -> Doubles:
@@ -60,9 +62,14 @@ def crop(frames: Sequence[Bytes] | Bytes | Tensor, regions: Doubles, size: int, 
 
 def _crop_native(frame: Bytes, matrix: Doubles, size: int, border: Border) -> Bytes:
     steps = np.arange(size)
-    x, y = (np.rint((a * steps + b * steps[:, None] + c) * GRID).astype(np.int32) for a, b, c in matrix)
-    whole = np.stack([x >> 5, y >> 5], -1).clip(-32768, 32767).astype(np.int16)
-    part = (((y & 31) << 5) | (x & 31)).astype(np.uint16)
+    a, b, c = (matrix[:, i, None, None] * GRID for i in range(3))
+    at = a * steps + b * steps[:, None]  # (2, size, size)
+    at += c
+    at = np.clip(np.rint(at, out=at), -FAR_PX * GRID, FAR_PX * GRID, out=at).astype(np.int32)
+    whole, part = np.empty((size, size, 2), np.int16), np.empty((size, size), np.uint16)
+    np.right_shift(at, 5, out=whole.transpose(2, 0, 1), casting="unsafe")
+    at &= GRID - 1
+    np.add(at[1] * GRID, at[0], out=part, casting="unsafe")
     mode = cv2.BORDER_CONSTANT if border == "black" else cv2.BORDER_REPLICATE
     picture: Bytes = cv2.remap(frame, whole, part, cv2.INTER_LINEAR, borderMode=mode)
     return picture

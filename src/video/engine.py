@@ -24,7 +24,12 @@ except ImportError:
 
 ENGINES = ("openvino", "torch")
 """On a CPU auto takes the first that is installed, the faster one: see docs/performance.md."""
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+PRECISIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("openvino", "cpu"): {"fp32": "f32", "bf16": "bf16"},
+    ("torch", "cpu"): {"fp32": torch.float32},
+    ("torch", "cuda"): {"fp32": torch.float32, "fp16": torch.float16},
+}
+"""What each engine can compute in on a device, and what it calls that; the same landmarks within docs/performance.md."""
 Network = Callable[[Tensor], tuple[Tensor, ...]]
 """Crops uint8 (B, S, S, 3) -> the outputs in float32, B first, axes in TFLite's order; may be called from any thread."""
 
@@ -58,16 +63,24 @@ def choose_engine(name: str, device: str) -> str:
 
 
 def load(source: Source, engine: str, device: str, precision: str, batch: int, threads: int) -> Network:
-    """The network on an engine that ``choose_engine`` gave; ``batch`` is the usual size, ``threads`` as many callers."""
+    """The network on an engine that ``choose_engine`` gave; ``batch`` is the usual size, ``threads`` as many callers.
+
+    ``EngineError`` when the engine does not compute in that precision there.
+    """
+    known = PRECISIONS[engine, device]
+    if precision not in known:
+        raise EngineError(
+            f"precision {precision!r} is none of {', '.join(known)}, which engine {engine} has on {device}"
+        )
     if engine == "openvino":
-        return OpenVINO(source, precision, batch, threads)
-    return Torch(source, torch.device(device), PRECISIONS[precision])
+        return OpenVINO(source, known[precision], batch, threads)
+    return Torch(source, device, known[precision])
 
 
 class Torch(nn.Module):
     """The graph as torch runs it, eager."""
 
-    def __init__(self, source: Source, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, source: Source, device: str, dtype: torch.dtype) -> None:
         super().__init__()
         self.network = tflite.load(source.path, source.outputs).to(device, dtype)
         self.divisor, self.shift, self.dtype = source.divisor, source.shift, dtype
@@ -85,7 +98,7 @@ class OpenVINO:
         self.core, self.batch, self.threads = openvino.Core(), batch, threads
         self.model = _openvino_model(self.core.read_model(source.path), source)
         self.options = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+            "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": threads,
             "ENABLE_CPU_PINNING": False,  # else two processes sit on the same cores

@@ -85,18 +85,15 @@ def follow(pose: BlazePose, frames: Frames, fps_hz: float, size_px: tuple[int, i
     """Track of the lifter in frames uint8 (B, H, W, 3) RGB at a constant rate; ``people`` is 0 when nobody is found."""
     people: list[Person] = []
     waiting: tuple[int, list[Bytes]] | None = None
-    running: list[Future[None]] = []
+    older: list[Future[None]] = []
     count = 0
     with ThreadPoolExecutor(pose.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for start, block in blocks(frames):
             _keys(pose, people, start, block, fps_hz, batch)
-            _finish(running)
-            if waiting is not None:
-                running = _landmarks(pool, pose, people, *waiting, fps_hz, batch)
-            waiting, count = (start, block), start + len(block)
-        _finish(running)
-        if waiting is not None:
-            _finish(_landmarks(pool, pose, people, *waiting, fps_hz, batch))
+            newer = _landmarks(pool, pose, people, *waiting, fps_hz, batch) if waiting else []
+            _finish(older)
+            older, waiting, count = newer, (start, block), start + len(block)
+        _finish(older + (_landmarks(pool, pose, people, *waiting, fps_hz, batch) if waiting else []))
     return choose([_whole(p, count) for p in people if p.pieces], count, fps_hz, size_px, pose.name)
 
 

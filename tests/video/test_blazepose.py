@@ -29,14 +29,26 @@ def errors(pose, picture, official):
     return np.hypot(*(mine.points[0, :33] - official)[:, :2].T) * 256 / mine.regions[0, 2]
 
 
-def test_landmarks_are_those_of_the_official_static_mode(pose):
+def apart(pose):
+    """Distances of all landmarks on the golden pictures, crop px."""
     golden = np.load(ROOT / "tests/golden/blazepose.npz")
     pictures = MAKER["pictures"]()
     assert list(pictures) == list(golden["names"])
     found = [errors(pose, p, g) for p, g in zip(pictures.values(), golden["landmarks"], strict=True)]
-    apart = np.concatenate([e for e in found if e is not None])
-    assert len(apart) >= 10 * 33 and any(e is None for e in found)
-    assert np.median(apart) <= 0.5 and np.percentile(apart, 95) <= 2
+    distances = np.concatenate([e for e in found if e is not None])
+    assert len(distances) >= 10 * 33 and any(e is None for e in found)
+    return distances
+
+
+def test_landmarks_are_those_of_the_official_static_mode(pose):
+    distances = apart(pose)
+    assert np.median(distances) <= 0.5 and np.percentile(distances, 95) <= 2
+
+
+def test_bf16_disturbs_landmarks_less_than_a_grey_level_disturbs_the_official_runtime():
+    """That runtime moves by 1.67 (95th percentile 13.0) crop px on these pictures under random steps of -1, 0 or 1."""
+    distances = apart(blazepose.BlazePose(ROOT / "data/weights", precision="bf16", masks=False, engine="openvino"))
+    assert 0.1 < np.median(distances) <= 1.67 and np.percentile(distances, 95) <= 13
 
 
 def test_a_batch_of_pictures_is_each_of_them(pose):
