@@ -18,11 +18,11 @@ HOMES = {
     "mlflow": {"src/train.py"},
     "torchvision": {"src/video/keypointrcnn.py"},
     "hydra": {"src/config.py"},
-    "matplotlib": {"src/train.py", "src/evaluate.py"},
+    "matplotlib": {"src/train.py", "src/evaluate.py", "src/video/datasheet.py"},
     "mediapipe": set(),
     "tensorflow": set(),
 }
-NO_SECTION = {"predict", "benchmark"}
+NO_SECTION = {"predict", "benchmark", "import_labels"}
 NOT_STAGES = {"__init__", "config"}
 STDLIB = set(sys.stdlib_module_names)
 
