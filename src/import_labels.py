@@ -1,7 +1,8 @@
 """Label your own clips: ``python -m src.import_labels export.json --clips data/clips/mine --subjects subjects.csv``.
 
 Turns exports of Label Studio (JSON), of CVAT (XML) and tables (CSV with columns of labels.csv, times in seconds) into the
-``labels.csv`` of a folder of clips. Everything is checked first; then the file is there as a whole, or not at all.
+``labels.csv`` of a folder of clips. Everything is checked first; then the file is there as a whole, or not at all, and a
+datasheet with pictures beside it.
 
 The labels are ``rep``, the four faults, ``uncertain:<fault>`` and ``clean``:
 
@@ -32,6 +33,7 @@ from src.config import ConfigError, fail
 from src.motion.annotation import Annotation, cvat, label_rows, label_studio, without
 from src.motion.dataset import COLUMNS, LabelError, read_label, read_labels, refuse_overlaps
 from src.motion.faults import FAULT_KEYS
+from src.video import datasheet
 from src.video.clips import Clip, ClipError, frame_times, probe
 
 Row = dict[str, str]
@@ -177,6 +179,7 @@ def run(args: argparse.Namespace) -> str:
         raise ConfigError(f"{target} is there already; --force replaces it")
     rows = checked_rows(args)
     write(rows, target)
+    datasheet.write(args.clips)
     counts = (f"{key} {Counter(row[key] for row in rows)['1']}" for key in FAULT_KEYS)
     clips, people = ({row[column] for row in rows} for column in ("clip", "subject"))
     return f"{target}: {len(rows)} rows, {len(clips)} clips, {len(people)} people; present: {', '.join(counts)}"

@@ -18,7 +18,7 @@ HOMES = {
     "mlflow": {"src/train.py"},
     "torchvision": {"src/video/keypointrcnn.py"},
     "hydra": {"src/config.py"},
-    "matplotlib": {"src/train.py", "src/evaluate.py", "src/video/datasheet.py"},
+    "matplotlib": {"src/train.py", "src/evaluate.py", "src/video/contact_sheet.py"},
     "mediapipe": set(),
     "tensorflow": set(),
 }

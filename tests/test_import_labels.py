@@ -13,7 +13,9 @@ from src import import_labels
 from src.motion.annotation import LABELS, covers
 from src.motion.dataset import COLUMNS, VIEWS, LabelError, read_labels
 from src.motion.faults import FAULT_KEYS
+from src.video import datasheet
 
+WRITE = datasheet.write
 NOT_MARKED = dict.fromkeys(FAULT_KEYS, "0")
 
 
@@ -47,7 +49,8 @@ def folder(tmp_path):
 def command(folder, monkeypatch, capsys):
     """``python -m src.import_labels`` here: (exit status, its output, the written rows or None)."""
 
-    def call(*arguments, subjects=(("a.mp4", "ann"), ("b.mp4", "bob"))):
+    def call(*arguments, subjects=(("a.mp4", "ann"), ("b.mp4", "bob")), describe=lambda folder: None):
+        monkeypatch.setattr(import_labels.datasheet, "write", describe)  # slow, and tested elsewhere
         options = ["--clips", str(folder)]
         if subjects:
             table = folder.parent / "subjects.csv"
@@ -466,3 +469,9 @@ def test_what_training_could_not_read_back_is_not_put_in_place(command, folder, 
     monkeypatch.setattr(import_labels, "read_labels", refuse)
     status, out, rows = command(studio(task("a.mp4", timeline(1, 51, "rep"))))
     assert status == 1 and "no good" in out and rows is None
+
+
+def test_a_datasheet_is_written_beside_the_labels(command, folder, studio):
+    status, out, _ = command(studio(task("a.mp4", timeline(1, 51, "rep"))), describe=WRITE)
+    assert status == 0, out
+    assert "1 labelled reps" in (folder / "datasheet.md").read_text() and (folder / "frames.jpg").stat().st_size > 5000
