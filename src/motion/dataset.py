@@ -21,6 +21,8 @@ from src.motion.keypoints import Floats, Track
 from src.motion.reps import Rep, find_reps, rise_ratios
 
 COLUMNS = ("clip", "subject", "start_s", "end_s", *FAULT_KEYS, "view", "side", "variant", "rater", "source")
+SPLITS = ("train", "validation", "test", "")
+"""Values of the optional column ``split``; empty = by a hash of the person's name."""
 VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")
 MARGIN_S = 0.25
 """Kept before and after a rep, so that its start and end are seen and small errors of its cut do not matter."""
@@ -43,13 +45,14 @@ class Label:
     end_s: float | None
     faults: tuple[float, ...]
     view: str
+    split: str = ""
 
 
 @dataclass(frozen=True)
 class Sample:
     """One found rep with its label: keypoints (T, K, 3) of the cut, fps_hz, faults (L,) with NaN where masked.
 
-    rise_ratio: this rep's hip rise over the best of its clip.
+    rise_ratio: this rep's hip rise over the best of its clip. split: one of ``SPLITS``, as labels.csv says.
     """
 
     keypoints: Floats
@@ -61,6 +64,7 @@ class Sample:
     folder: str
     rep: Rep
     rise_ratio: float = 1.0
+    split: str = ""
 
 
 class Batch(NamedTuple):
@@ -109,12 +113,14 @@ def read_labels(path: Path) -> list[Label]:
             columns = list(reader.fieldnames or [])
             if missing := [column for column in COLUMNS if column not in columns]:
                 raise LabelError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
-            if odd := [column for column in columns if column not in COLUMNS or columns.count(column) > 1]:
-                raise LabelError(f"{path}: unknown or doubled column {', '.join(odd)}; it has {', '.join(COLUMNS)}")
+            if odd := [column for column in columns if column not in (*COLUMNS, "split") or columns.count(column) > 1]:
+                known = ", ".join((*COLUMNS, "split"))
+                raise LabelError(f"{path}: unknown or doubled column {', '.join(odd)}; it may have {known}")
             labels = [read_label(row, f"{path} line {reader.line_num}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path}: cannot be read ({error})") from error
     refuse_overlaps(labels, path)
+    refuse_two_splits(labels, path)
     return labels
 
 
@@ -132,8 +138,10 @@ def read_label(row: dict[str, str], where: str) -> Label:
         raise LabelError(f"{where}: start_s {row['start_s']!r} and end_s {row['end_s']!r} are no interval")
     if row["view"] not in VIEWS:
         raise LabelError(f"{where}, column view: {row['view']!r} is none of {', '.join(filter(None, VIEWS))}")
+    if (split := row.get("split", "")) not in SPLITS:
+        raise LabelError(f"{where}, column split: {split!r} is none of {', '.join(filter(None, SPLITS))}")
     faults = tuple(fault_value(row[key], where, key) for key in FAULT_KEYS)
-    return Label(row["clip"], row["subject"], start_s, end_s, faults, row["view"])
+    return Label(row["clip"], row["subject"], start_s, end_s, faults, row["view"], split)
 
 
 def refuse_overlaps(labels: Iterable[Label], path: Path) -> None:
@@ -144,6 +152,14 @@ def refuse_overlaps(labels: Iterable[Label], path: Path) -> None:
         if start < last.get(label.clip, 0.0) - 1e-6:
             raise LabelError(f"{path}: rows of {label.clip} overlap at {start:.2f} s")
         last[label.clip] = end
+
+
+def refuse_two_splits(labels: Iterable[Label | Sample], where: Path | str) -> None:
+    """Nobody may be in two splits."""
+    split: dict[str, str] = {}
+    for label in labels:
+        if (other := split.setdefault(label.subject, label.split)) != label.split:
+            raise LabelError(f"{where}: {label.subject} is in split {other or 'empty'} and in {label.split or 'empty'}")
 
 
 def cut(track: Track, rep: Rep, margin_s: float = MARGIN_S) -> Floats:
