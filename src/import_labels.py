@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from src.config import ConfigError, fail
 from src.motion.annotation import Annotation, cvat, label_rows, label_studio, without
-from src.motion.dataset import COLUMNS, LabelError, read_label, read_labels, refuse_overlaps
+from src.motion.dataset import COLUMNS, LabelError, read_label, read_labels, refuse_overlaps, refuse_two_splits
 from src.motion.faults import FAULT_KEYS
 from src.video import datasheet
 from src.video.clips import Clip, ClipError, frame_times, probe
@@ -139,6 +139,7 @@ def checked_rows(args: argparse.Namespace) -> list[Row]:
     labels = [read_label(row, where) for where, row in full]
     for where, row in {row["clip"]: (where, row) for where, row in full}.values():
         refuse_overlaps((label for label in labels if label.clip == row["clip"]), Path(where))
+    refuse_two_splits(labels, " and ".join(map(str, filter(None, [*args.exports, args.subjects]))))
     ends = {clip: probe(args.clips / clip) for clip in {label.clip for label in labels}}
     for label, (where, _) in zip(labels, full, strict=True):
         if label.end_s is not None and label.end_s > ends[label.clip].duration_s + 1 / ends[label.clip].fps_hz:

@@ -64,7 +64,7 @@ def test_clips_and_labels_come_back_from_a_remote(run, tmp_path):
     run(here, "git commit -m clips")
     assert "mine/" not in run(here, "git ls-files")  # the clips themselves never enter git
     assert run(here, "git status --porcelain --untracked-files=all data") == ""
-    run(here, "dvc push")
+    run(here, "dvc push data/clips/mine.dvc")
 
     shutil.rmtree(here / ".dvc/cache")
     shutil.rmtree(clips)
@@ -73,7 +73,7 @@ def test_clips_and_labels_come_back_from_a_remote(run, tmp_path):
 
     run(tmp_path, f"git clone {here} {there}")
     shutil.rmtree(here)
-    run(there, "dvc pull")
+    run(there, "dvc pull data/clips/mine.dvc")
     assert content(there / "data/clips/mine") == before
     assert run(there, "git status --porcelain --untracked-files=all") == ""
 

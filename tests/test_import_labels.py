@@ -440,11 +440,22 @@ def test_a_bad_table_of_subjects_is_named(command, folder, table, says):
     assert status == 1 and says in out and rows is None, out
 
 
-def test_views_and_sides_come_from_the_table_of_subjects(command, folder, studio):
-    (folder.parent / "who.csv").write_text("clip,subject,view,side\na.mp4,ann,side,left\n")
+def test_views_sides_and_splits_come_from_the_table_of_subjects(command, folder, studio):
+    (folder.parent / "who.csv").write_text("clip,subject,view,side,split\na.mp4,ann,side,left,test\n")
     export = studio(task("a.mp4", timeline(1, 51, "rep")))
     _, _, rows = command(export, "--subjects", folder.parent / "who.csv", subjects=())
-    assert (rows[0]["view"], rows[0]["side"]) == ("side", "left")
+    assert (rows[0]["view"], rows[0]["side"], rows[0]["split"]) == ("side", "left", "test")
+    again = folder.parent / "again.csv"
+    again.write_bytes((folder / "labels.csv").read_bytes())
+    assert command(again, "--force", subjects=())[2] == rows
+
+
+@pytest.mark.parametrize("other", ["train", ""])
+def test_nobody_is_in_two_splits(command, folder, studio, other):
+    (folder.parent / "who.csv").write_text(f"clip,subject,split\na.mp4,ann,test\nb.mp4,ann,{other}\n")
+    export = studio(task("a.mp4", choice("clean")), task("b.mp4", choice("clean")))
+    status, out, rows = command(export, "--subjects", folder.parent / "who.csv", subjects=())
+    assert status == 1 and "who.csv: ann is in split test and in" in out and rows is None
 
 
 def test_wrong_usage_is_exit_2(command, folder, studio):

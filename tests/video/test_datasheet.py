@@ -4,23 +4,35 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from test_simulate import settings
 
+from src.motion.camera import sample_camera
 from src.motion.faults import FAULT_KEYS
-from src.simulate import work
+from src.motion.kinematics import sample_performance
+from src.motion.person import sample_person
+from src.simulate import label_rows, truth_rows
 from src.video.clips import probe, read
 from src.video.contact_sheet import Rep, chosen, frame_at
 from src.video.datasheet import write
+from src.video.render import render_clip, sample_look
 
 PAGES = ("datasheet.md", "frames.jpg", "histograms.png")
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
-    """A small rendered set, in low resolution."""
-    cfg = settings(tmp_path_factory.mktemp("set"), subjects=0, rendered_subjects=3, clips_per_subject=2, reps_max=1)
-    work(cfg)
-    return cfg.clips_dir
+    """Three people, two clips each, one rep per clip, in low resolution."""
+    folder, labels, truth = tmp_path_factory.mktemp("set"), [], []
+    for subject in ("ren-0001", "ren-0002", "ren-0003"):
+        for i, view in enumerate(("side", "oblique")):
+            rng, clip = np.random.default_rng((7, int(subject[-1]), i)), f"{subject}-0{i}.mp4"
+            perf = sample_performance(sample_person(rng), 1, 5.0, rng)
+            camera = sample_camera(perf.joints[:, :21], 5.0, (160, 96), view, rng)
+            render_clip(perf, camera, sample_look(rng), folder / clip, 30)
+            labels += label_rows(perf, camera, clip, subject)
+            truth += truth_rows(perf, camera, clip, subject)
+    rewrite(folder / "labels.csv", labels)
+    rewrite(folder / "truth.csv", truth)
+    return folder
 
 
 @pytest.fixture
