@@ -24,6 +24,7 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 
 from src.config import ConfigError, fail
 from src.motion.annotation import Annotation, cvat, label_rows, label_studio, without
-from src.motion.dataset import COLUMNS, LabelError, read_label, read_labels, refuse_overlaps, refuse_two_splits
+from src.motion.dataset import COLUMNS, Label, LabelError, read_label, read_labels, refuse_overlaps, refuse_two_splits
 from src.motion.faults import FAULT_KEYS
 from src.video import datasheet
 from src.video.clips import Clip, ClipError, frame_times, probe
@@ -39,6 +40,7 @@ from src.video.clips import Clip, ClipError, frame_times, probe
 Row = dict[str, str]
 ALL_COLUMNS = (*COLUMNS, "split")
 SUBJECT_COLUMNS = ("clip", "subject", "view", "side", "split")
+READERS = {".json": label_studio, ".xml": cvat}
 UPLOAD = 8  # hexadecimal digits and a dash that Label Studio puts before the name of an uploaded file
 
 
@@ -86,30 +88,31 @@ def moments(clip: Clip, even: bool, tag_hz: float | None) -> NDArray[np.float64]
     return np.arange(round(clip.duration_s * rate_hz) + 1) / rate_hz
 
 
-def of_one_rater(annotations: list[tuple[Path, Annotation]], rater: str | None) -> Iterator[tuple[Path, Annotation]]:
-    """The annotations of one rater; two of the same clip are an error, for nobody knows which is right."""
-    chosen = [(path, given) for path, given in annotations if rater in (None, given.rater)]
+def annotations(args: argparse.Namespace) -> Iterator[tuple[Path, Annotation]]:
+    """(export, annotation) of the wanted rater, clips by the name they have in the folder; two of one clip are an error."""
     seen: dict[str, str] = {}
-    for path, given in chosen:
-        if given.clip in seen:
-            raise LabelError(
-                f"{path}: {given.clip} is annotated twice (by {seen[given.clip]}, {given.rater}); use --rater"
-            )
-        seen[given.clip] = given.rater
-    yield from chosen
+    for path in args.exports:
+        read = READERS.get(path.suffix.lower())
+        for given in read(path) if read else ():
+            if args.rater not in (None, given.rater):
+                continue
+            clip = clip_in(args.clips, given.clip, str(path))
+            if clip in seen:
+                raise LabelError(f"{path}: {clip} is annotated twice (by {seen[clip]}, {given.rater}); use --rater")
+            seen[clip] = given.rater
+            yield path, without(replace(given, clip=clip), args.ignore)
 
 
-def annotated_rows(args: argparse.Namespace) -> Iterator[tuple[str, Row]]:
-    """(where from, row) of all exports; clips by the name they have in the folder."""
-    read = {".json": label_studio, ".xml": cvat}
-    annotations = [(p, given) for p in args.exports if p.suffix in read for given in read[p.suffix](p)]
-    for path, given in of_one_rater(annotations, args.rater):
-        where = f"{path}: {given.clip}"
-        clip = probe(args.clips / clip_in(args.clips, given.clip, str(path)))
-        marks = without(given, args.ignore)
-        for row in label_rows(marks, moments(clip, given.even, args.tag_hz), args.faults):
-            yield where, row | {"clip": clip.path.relative_to(args.clips).as_posix()}
-    for path in (p for p in args.exports if p.suffix == ".csv"):
+def found_rows(args: argparse.Namespace) -> Iterator[tuple[str, Row]]:
+    """(where from, row) of all exports, the rows as incomplete as these are."""
+    for path, given in annotations(args):
+        clip = probe(args.clips / given.clip)
+        try:
+            for row in label_rows(given, moments(clip, given.even, args.tag_hz), args.faults):
+                yield f"{path}: {given.clip}", row
+        except LabelError as error:
+            raise LabelError(f"{path}: {error}") from error
+    for path in (p for p in args.exports if p.suffix.lower() == ".csv"):
         for where, row in read_table(path, ALL_COLUMNS, ("clip",)):
             if args.rater in (None, row.get("rater")):
                 yield where, row | {"clip": clip_in(args.clips, row["clip"], where)}
@@ -127,27 +130,29 @@ def with_subject(row: Row, about: Row, where: str) -> Row:
 
 
 def checked_rows(args: argparse.Namespace) -> list[Row]:
-    """Every row, checked; ``LabelError`` names the first fault with its file and clip."""
-    subjects, found = read_subjects(args.subjects), list(annotated_rows(args))
-    full = [(where, with_subject(row, subjects.get(row["clip"], {}), where)) for where, row in found]
+    """Every row, whole and checked; ``LabelError`` names the first fault with its file and clip."""
+    about = read_subjects(args.subjects)
+    full = [(where, with_subject(row, about.get(row["clip"], {}), where)) for where, row in found_rows(args)]
     if nameless := sorted({row["clip"] for _, row in full if not row["subject"].strip()}):
         raise LabelError(f"no subject for {', '.join(nameless)}; name the person of each clip with --subjects")
+    files = " and ".join(map(str, [*args.exports, *filter(None, [args.subjects])]))
     if not full:
-        raise LabelError(
-            f"{', '.join(map(str, args.exports))}: no annotated clip" + (" by that rater" * bool(args.rater))
-        )
-    labels = [read_label(row, where) for where, row in full]
-    for where, row in {row["clip"]: (where, row) for where, row in full}.values():
-        refuse_overlaps((label for label in labels if label.clip == row["clip"]), Path(where))
-    refuse_two_splits(labels, " and ".join(map(str, filter(None, [*args.exports, args.subjects]))))
-    ends = {clip: probe(args.clips / clip) for clip in {label.clip for label in labels}}
-    for label, (where, _) in zip(labels, full, strict=True):
-        if label.end_s is not None and label.end_s > ends[label.clip].duration_s + 1 / ends[label.clip].fps_hz:
-            raise LabelError(
-                f"{where}: {label.end_s} s is past the end of the clip ({ends[label.clip].duration_s:.2f} s)"
-            )
-    order = sorted(range(len(full)), key=lambda i: (labels[i].clip, labels[i].start_s or 0.0))
+        raise LabelError(f"{files}: no annotated clip" + (" by that rater" if args.rater else ""))
+    labels = [(where, read_label(row, where)) for where, row in full]
+    for clip in {label.clip: None for _, label in labels}:
+        refuse_bad_times([(where, label) for where, label in labels if label.clip == clip], args.clips / clip)
+    refuse_two_splits((label for _, label in labels), files)
+    order = sorted(range(len(full)), key=lambda i: (labels[i][1].clip, labels[i][1].start_s or 0.0))
     return [full[i][1] for i in order]
+
+
+def refuse_bad_times(labels: list[tuple[str, Label]], path: Path) -> None:
+    """Rows of one clip must not overlap nor go on after its end."""
+    refuse_overlaps((label for _, label in labels), Path(labels[0][0]))
+    clip = probe(path)
+    for where, label in labels:
+        if label.end_s is not None and label.end_s > clip.duration_s + 1 / clip.fps_hz:
+            raise LabelError(f"{where}: {label.end_s} s is past the end of the clip ({clip.duration_s:.2f} s)")
 
 
 def write(rows: list[Row], target: Path) -> None:
@@ -168,7 +173,7 @@ def write(rows: list[Row], target: Path) -> None:
 def run(args: argparse.Namespace) -> str:
     """Import and write; returns what was done, in a few lines."""
     target = args.clips / "labels.csv"
-    if odd := [str(path) for path in args.exports if path.suffix not in (".json", ".xml", ".csv")]:
+    if odd := [str(path) for path in args.exports if path.suffix.lower() not in (*READERS, ".csv")]:
         raise ConfigError(f"{', '.join(odd)}: an export is a .json (Label Studio), .xml (CVAT) or .csv file")
     if odd := [key for key in args.faults if key not in FAULT_KEYS]:
         raise ConfigError(f"--faults {','.join(odd)}: the faults are {', '.join(FAULT_KEYS)}")
@@ -196,8 +201,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("exports", nargs="+", type=Path, metavar="EXPORT", help="Label Studio .json, CVAT .xml, or .csv")
     p.add_argument("--clips", type=Path, required=True, help="folder of the clips, such as data/clips/mine")
     p.add_argument("--subjects", type=Path, help="CSV with clip, subject and, if you like, view, side, split")
-    p.add_argument("--faults", type=lambda text: text.split(","), default=FAULT_KEYS, metavar="FAULT,FAULT",
-                   help="faults that were looked for; the others stay uncertain (default: all)")  # fmt: skip
+    p.add_argument("--faults", type=lambda text: [key.strip() for key in text.split(",")], default=FAULT_KEYS,
+                   metavar="FAULT,FAULT", help="faults that were looked for; the others stay uncertain (default: all)")  # fmt: skip
     p.add_argument("--rater", help="take only the annotations of this person (name, mail address or number)")
     p.add_argument("--ignore", action="append", default=[], metavar="LABEL", help="a label to leave out; repeatable")
     p.add_argument("--tag-hz", type=float, metavar="HZ",

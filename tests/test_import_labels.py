@@ -83,9 +83,9 @@ def timeline(start, end, *labels):
     return {"id": f"r{start}", "from_name": "tl", "to_name": "video", "type": "timelinelabels", "value": value}
 
 
-def choice(*labels, ranges=None):
+def choice(*labels, of="c", ranges=None):
     value = {"choices": list(labels)} | ({"ranges": ranges} if ranges else {})
-    return {"id": "c", "from_name": "ch", "to_name": "video", "type": "choices", "value": value}
+    return {"id": of, "from_name": "ch", "to_name": "video", "type": "choices", "value": value}
 
 
 def task(video, *results, by=1, **more):
@@ -139,13 +139,15 @@ def test_label_studio_ranges_become_reps(command, studio):
 
 def test_label_studio_choices_of_a_region_and_other_addresses(command, studio):
     local = task("/data/local-files/?d=gym%2Fset%201/b.mp4", timeline(1, 51, "rep"), by=4)
-    local["annotations"][0]["result"].append(choice("overarch", ranges=[{"start": 1, "end": 51}]))
+    local["annotations"][0]["result"] += [timeline(60, 99, "rep"), choice("tuck", of="r60"), choice("clean", of="r1")]
+    local["annotations"][0]["result"] += [choice("overarch", of="r60", ranges=[{"start": 60, "end": 99}])]
     whole = task("s3://bucket/gym/a.mp4", choice("clean"))
     status, out, rows = command(studio(local, whole))
     assert status == 0, out
-    assert [row["clip"] for row in rows] == ["a.mp4", "b.mp4"]
+    assert [row["clip"] for row in rows] == ["a.mp4", "b.mp4", "b.mp4"]
     assert rows[0]["start_s"] == "" and {key: rows[0][key] for key in FAULT_KEYS} == NOT_MARKED
-    assert rows[1]["overarch"] == "1" and rows[1]["rater"] == "4"
+    assert {key: rows[1][key] for key in FAULT_KEYS} == NOT_MARKED and rows[1]["rater"] == "4"
+    assert {key: rows[2][key] for key in FAULT_KEYS} == NOT_MARKED | {"overarch": "1", "tuck": "1"}
 
 
 def test_label_studio_ticks_may_have_another_rate_than_the_clip(command, studio):
@@ -161,6 +163,9 @@ def test_raters_are_chosen_not_mixed(command, studio):
     status, out, rows = command(studio(twice))
     assert status == 1 and rows is None and "a.mp4 is annotated twice (by 1, 2)" in out
     assert command(studio(twice), "--rater", "2")[2][0]["tuck"] == "1"
+    two = [task(f"/data/upload/1/{name}-a.mp4", timeline(1, 51, "rep")) for name in ("0000000a", "0000000b")]
+    status, out, _ = command(studio(*two), "--force")
+    assert status == 1 and "a.mp4 is annotated twice" in out
     status, out, _ = command(studio(twice), "--rater", "9", "--force")
     assert status == 1 and "no annotated clip by that rater" in out
 
@@ -392,7 +397,7 @@ BAD_MARKS = {
 def test_marks_that_make_no_sense_are_named(command, studio, name):
     results, says = BAD_MARKS[name]
     status, out, rows = command(studio(task("a.mp4", *results)))
-    assert status == 1 and says in out and rows is None, out
+    assert status == 1 and "export.json: " in out and says in out and rows is None, out
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def label_studio(path: Path) -> list[Annotation]:
         return [
             Annotation(
                 _video(task["data"]), _person(given.get("completed_by")), "label_studio",
-                tuple(mark for result in given["result"] for mark in _studio_marks(result)), frozenset(FAULT_KEYS), True,
+                tuple(_studio_marks(given["result"])), frozenset(FAULT_KEYS), True,
             )
             for task in tasks for given in task["annotations"] if not given.get("was_cancelled")
         ]  # fmt: skip
@@ -91,18 +91,29 @@ def _person(by: Any) -> str:
     return str(by.get("email") or by.get("id") or "") if isinstance(by, dict) else str(by or "")
 
 
-def _studio_marks(result: dict[str, Any]) -> Iterator[Mark]:
-    """Marks of one result; what is neither a range nor a choice goes by the name of its type."""
-    value = result["value"]
-    labels = value.get("timelinelabels", value.get("choices"))
-    if labels is None or "sequence" in value:  # a box that Label Studio lists a second time as a range without frames
-        yield Mark("videorectangle" if "sequence" in value else str(result.get("type")), None)
-        return
-    if "ranges" not in value and "choices" not in value:
-        raise LabelError(f"{', '.join(labels)}: a timeline label without a range")
-    for label in labels:
-        for span in value.get("ranges", [None]):
-            yield Mark(label, None if span is None else (_frame(span["start"]) - 1, _frame(span["end"]) - 1))
+def _studio_marks(results: list[dict[str, Any]]) -> Iterator[Mark]:
+    """Marks of an annotation; what is neither a range nor a choice goes by the name of its type.
+
+    A choice has the range of the region with its id; without such a region it is one on the whole clip.
+    """
+    ranges = {result["id"]: result["value"]["ranges"] for result in results if "ranges" in result["value"]}
+    for result in results:
+        value = result["value"]
+        labels = value.get("timelinelabels", value.get("choices"))
+        if (
+            labels is None or "sequence" in value
+        ):  # a box, which is sometimes listed once more as a region without frames
+            yield Mark("videorectangle" if "sequence" in value else str(result.get("type")), None)
+        elif "choices" not in value and "ranges" not in value:
+            raise LabelError(f"{', '.join(labels)}: a timeline label without a range")
+        else:
+            spans = value.get("ranges", ranges.get(result["id"], [None]))
+            yield from (Mark(label, _span(span)) for label in labels for span in spans)
+
+
+def _span(span: dict[str, Any] | None) -> Span | None:
+    """Frames counted from 0 of a range counted from 1."""
+    return None if span is None else (_frame(span["start"]) - 1, _frame(span["end"]) - 1)
 
 
 def _frame(value: Any) -> int:
