@@ -202,7 +202,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--clips", type=Path, required=True, help="folder of the clips, such as data/clips/mine")
     p.add_argument("--subjects", type=Path, help="CSV with clip, subject and, if you like, view, side, split")
     p.add_argument("--faults", type=lambda text: [key.strip() for key in text.split(",")], default=FAULT_KEYS,
-                   metavar="FAULT,FAULT", help="faults that were looked for; the others stay uncertain (default: all)")  # fmt: skip
+                   metavar="FAULT,FAULT", help="faults looked for; the others stay uncertain (default: all)")  # fmt: skip
     p.add_argument("--rater", help="take only the annotations of this person (name, mail address or number)")
     p.add_argument("--ignore", action="append", default=[], metavar="LABEL", help="a label to leave out; repeatable")
     p.add_argument("--tag-hz", type=float, metavar="HZ",
