@@ -141,8 +141,9 @@ def test_label_studio_choices_of_a_region_and_other_addresses(command, studio):
     local = task("/data/local-files/?d=gym%2Fset%201/b.mp4", timeline(1, 51, "rep"), by=4)
     local["annotations"][0]["result"] += [timeline(60, 99, "rep"), choice("tuck", of="r60"), choice("clean", of="r1")]
     local["annotations"][0]["result"] += [choice("overarch", of="r60", ranges=[{"start": 60, "end": 99}])]
-    whole = task("s3://bucket/gym/a.mp4", choice("clean"))
-    status, out, rows = command(studio(local, whole))
+    whole = task("s3://bucket/gym/%61.mp4", choice("clean"))
+    skipped = task("c.mp4", timeline(1, 51, "rep"), was_cancelled=True)
+    status, out, rows = command(studio(local, whole, skipped))
     assert status == 0, out
     assert [row["clip"] for row in rows] == ["a.mp4", "b.mp4", "b.mp4"]
     assert rows[0]["start_s"] == "" and {key: rows[0][key] for key in FAULT_KEYS} == NOT_MARKED
@@ -349,6 +350,8 @@ def test_a_range_no_longer_than_a_rep_speaks_of_at_most_one_of_two_that_touch(sp
     after = (rep[1], 2 * rep[1] - rep[0])
     if 0 < span[1] - span[0] <= rep[1] - rep[0]:
         assert not (covers(span, rep) and covers(span, after))
+    even = (rep[0], rep[1] + (rep[1] - rep[0]))
+    assert covers(rep, even) == (rep[0] == rep[1])  # exactly half is not more than half
     assert covers(rep, rep) and covers(None, rep) and covers(None, None) and not covers(span, None)
 
 
