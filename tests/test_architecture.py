@@ -18,6 +18,7 @@ HOMES = {
     "mlflow": {"src/train.py"},
     "torchvision": {"src/video/keypointrcnn.py"},
     "hydra": {"src/config.py"},
+    "openvino": {"src/video/engine.py"},
     "matplotlib": {"src/train.py", "src/evaluate.py", "src/video/contact_sheet.py"},
     "mediapipe": set(),
     "tensorflow": set(),
@@ -116,6 +117,7 @@ def copy(tmp_path):
         ("src/motion/stray.py", "from src import predict", "motion imports src.predict"),
         ("src/video/stray.py", "import src.train", "video imports src.train"),
         ("src/video/stray.py", "import mediapipe as mp", "mediapipe"),
+        ("src/video/blazepose.py", "import openvino", "openvino"),
         ("src/video/stray.py", "import importlib\nimportlib.import_module('mlflow')", "mlflow"),
         ("src/config.py", "import src.train", "config imports src.train"),
         ("src/simulate.py", "from lightning.pytorch import Trainer", "lightning"),
@@ -155,7 +157,7 @@ def test_one_stage_is_one_module_one_section_one_dvc_stage():
 
 
 CORE = [f"src.motion.{path.stem}" for path in sorted(Path(ROOT / "src/motion").glob("*.py")) if path.stem != "__init__"]
-POSE = ["src.video.blazepose", "src.video.tflite", "src.video.crop"]
+POSE = ["src.video.blazepose", "src.video.tflite", "src.video.crop", "src.video.engine"]
 
 
 def test_core_and_pose_import_with_torch_and_numpy_alone():

@@ -88,6 +88,7 @@ class Count:
     labelled: int | None
     found: int
     matched: int
+    split: str = ""
 
 
 def number(text: str, where: str, column: str) -> float | None:
@@ -200,12 +201,12 @@ def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list
     samples = [
         Sample(
             cut(track, rep), track.fps_hz, visible(label.faults, label.view), label.subject, label.clip, label.view, folder, rep,
-            ratio[rep.start_s],
+            ratio[rep.start_s], label.split,
         )
         for label, rep in pairs if claims[rep.start_s] == 1
     ]  # fmt: skip
     first, timed = labels[0], sum(label.start_s is not None for label in labels)
-    counted = (timed or None, len(reps), len(claims))
+    counted = (timed or None, len(reps), len(claims), first.split)
     return samples, Count(first.clip, folder, first.subject, first.view, *counted)
 
 
@@ -236,6 +237,7 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
                         sum(x.start_s is not None for x in labels) or None,
                         0,
                         0,
+                        labels[0].split,
                     )
                 )
                 continue
@@ -248,26 +250,24 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
 
 
 def split_people(
-    samples: Sequence[Sample], validation_share: float, test_share: float, test_folders: Sequence[str], seed: int
+    samples: Sequence[Sample], validation_share: float, test_share: float, seed: int
 ) -> dict[str, list[Sample]]:
     """Train, validation and test samples with no person in two of them.
 
-    Everybody in ``test_folders`` is a test person; the others are ordered by a hash of seed and name and cut by share.
+    Where labels.csv names a person's split, that counts; the others are ordered by a hash of seed and name and cut by share.
     """
-    reserved = {s.subject for s in samples if s.folder in test_folders}
-    others = {s.subject for s in samples} - reserved
-    order = sorted(others, key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).hexdigest())
-    if len(order) < 3:
-        raise LabelError(f"{len(order)} people outside {', '.join(test_folders)}; train, validation and test need 3")
-    test = max(1, round(test_share * len(order)))
-    validation = max(1, round(validation_share * len(order)))
-    if test + validation >= len(order):
-        raise LabelError(f"shares {validation_share} and {test_share} of {len(order)} people leave nobody to train on")
-    part = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + validation], "validation")
-    part |= dict.fromkeys(reserved, "test")
+    refuse_two_splits(samples, "labels.csv")
+    part = {s.subject: s.split for s in samples}
+    free = [subject for subject, split in part.items() if not split]
+    order = sorted(free, key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).hexdigest())
+    test, validation = (round(share * len(order)) for share in (test_share, validation_share))
+    part |= dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + validation], "validation")
+    part |= dict.fromkeys(order[test + validation :], "train")
     parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     for sample in samples:
-        parts[part.get(sample.subject, "train")].append(sample)
+        parts[part[sample.subject]].append(sample)
+    if empty := [name for name, chosen in parts.items() if not chosen]:
+        raise LabelError(f"{len(part)} people leave nobody for {', '.join(empty)}; label more, or set the column split")
     return parts
 
 

@@ -13,7 +13,8 @@ from src.motion.faults import FAULT_KEYS, FAULTS
 from src.video.clips import Clip, probe
 from src.video.contact_sheet import Rep, by_view, draw, grouped
 
-SPLITS = ("train", "validation", "test", "")
+HASHED = "by a hash of the name"
+SPLITS = ("train", "validation", "test", HASHED)
 
 
 def write(folder: Path) -> None:
@@ -65,7 +66,7 @@ def _spread(values: Iterable[float], unit: str, digits: int = 1) -> str:
 def describe(reps: Sequence[Rep], clips: dict[str, Clip]) -> str:
     """Text of ``datasheet.md``."""
     made = any(rep.truth for rep in reps)
-    splits = [rep.label.get("split", "") for rep in reps]
+    splits = [rep.label.get("split", "") or HASHED for rep in reps]
     people = grouped(reps, [rep.subject for rep in reps])
     parts = [
         "# Datasheet", _summary(reps, clips), "![Distributions](histograms.png)",
@@ -73,7 +74,7 @@ def describe(reps: Sequence[Rep], clips: dict[str, Clip]) -> str:
         "## Motivation", MOTIVATION_MADE if made else MOTIVATION_OWN,
         "## Composition", COMPOSITION, _faults(reps), _counts("view", by_view(reps)),
         *([_counts("load", grouped(reps, [rep.load for rep in reps]))] if made else []),
-        *([_counts("split", grouped(reps, splits, SPLITS))] if any(splits) else [NO_SPLIT]), _files(reps, clips),
+        *([_counts("split", grouped(reps, splits, SPLITS))] if set(splits) != {HASHED} else [NO_SPLIT]), _files(reps, clips),
         "## Collection and labelling", COLLECTION_MADE if made else COLLECTION_OWN, _raters(reps),
         "## Uses", USES, LIMITS_MADE if made else LIMITS_OWN,
         "## Distribution and maintenance", KEPT_MADE if made else KEPT_OWN,

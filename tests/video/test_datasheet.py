@@ -109,6 +109,7 @@ def test_own_footage_needs_no_truth_and_may_have_splits_and_whole_clips(folder):
     write(folder)
     text = (folder / "datasheet.md").read_text()
     assert "5 labelled reps, 1 clips labelled as a whole" in text and cells(text, "test")[1:3] == ["5", "5"]
+    assert cells(text, "by a hash of the name")[:3] == ["1", "1", "1"]
     assert "\n| a\\|b | 1 | 1 |" in text and "Nobody was filmed" not in text and "recognisable people" in text
     assert "| load |" not in text and "severity" not in text
     assert cells(text, "gym") == ["truth", "6"] and (folder / "histograms.png").stat().st_size > 5000
