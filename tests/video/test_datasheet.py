@@ -1,9 +1,9 @@
 import csv
 import shutil
 
-import cv2
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from src.motion.camera import sample_camera
 from src.motion.faults import FAULT_KEYS
@@ -85,9 +85,9 @@ def test_a_datasheet_counts_what_is_there(folder):
 def test_the_pictures_show_the_clips(folder):
     write(folder)
     views = {row["view"] for row in table(folder / "labels.csv")}
-    sheet = cv2.imread(str(folder / "frames.jpg"))
+    sheet = imread(folder / "frames.jpg")
     assert sheet.shape[1] > 1500 and sheet.shape[0] > 200 * len(views)
-    assert cv2.imread(str(folder / "histograms.png")).shape[0] > 400
+    assert imread(folder / "histograms.png").shape[0] > 400
     assert np.unique(sheet.reshape(-1, 3) // 16, axis=0).shape[0] > 40  # photographs, not only text on white
 
 
