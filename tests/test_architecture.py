@@ -19,11 +19,11 @@ HOMES = {
     "torchvision": {"src/video/keypointrcnn.py"},
     "hydra": {"src/config.py"},
     "openvino": {"src/video/engine.py"},
-    "matplotlib": {"src/train.py", "src/evaluate.py"},
+    "matplotlib": {"src/train.py", "src/evaluate.py", "src/video/contact_sheet.py"},
     "mediapipe": set(),
     "tensorflow": set(),
 }
-NO_SECTION = {"predict", "benchmark"}
+NO_SECTION = {"predict", "benchmark", "import_labels"}
 NOT_STAGES = {"__init__", "config"}
 STDLIB = set(sys.stdlib_module_names)
 
