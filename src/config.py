@@ -90,6 +90,7 @@ class Evaluate:
     reports_dir: Path
     readme: str
     bootstrap: int
+    kernels: int
     seed: int
 
 
