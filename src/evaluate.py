@@ -19,7 +19,15 @@ from src.report.baselines import fit_baselines
 from src.report.card import card
 from src.report.figures import reliability_figure, risk_figure, save, severity_figure
 from src.report.judged import MODEL, Checkpoint, Judged, clip_label, judge_clips, judged_reps, labels_of
-from src.report.numbers import Thresholds, judge_clip_faults, judge_counts, judge_fault, macro, thresholds_of
+from src.report.numbers import (
+    Thresholds,
+    judge_clip_faults,
+    judge_counts,
+    judge_fault,
+    mean_of_known,
+    thresholds_of,
+    without_nan,
+)
 from src.report.strata import judge_severity, judge_strata
 from src.report.tables import origin, results, write_readme
 from src.report.truth import read_truth, truth_at
@@ -61,8 +69,8 @@ def judge_folder(
         limit = float(thresholds[MODEL][i])
         faults[key]["severity"] = judge_severity(judged, i, limit, cfg.bootstrap, cfg.seed)
     strata = judge_strata(judged, thresholds, cfg.bootstrap, cfg.seed)
-    summary = {"people": len(set(judged.people)), "macro_average_precision": macro(faults, "average_precision")}
-    return {"faults": faults, **summary, "strata": strata}
+    macro = mean_of_known([fault["average_precision"]["value"] for fault in faults.values()])
+    return {"faults": faults, "macro_average_precision": macro, "people": len(set(judged.people)), "strata": strata}
 
 
 def judge_folder_clips(counts: Sequence[Count], verdicts: Verdicts, cfg: Evaluate) -> dict[str, Any]:
@@ -81,15 +89,6 @@ def save_figures(folder: Path, name: str, judged: Judged, faults: Mapping[str, A
     save(risk_figure(judged, faults, title), folder / f"risk_coverage_{stem}.png")
     if any(fault["severity"]["all"] for fault in faults.values()):
         save(severity_figure(faults, title), folder / f"severity_{stem}.png")
-
-
-def without_nan(value: Any) -> Any:
-    """JSON has no NaN: a number that could not be measured becomes null."""
-    if isinstance(value, dict):
-        return {key: without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def work(cfg: Evaluate) -> None:

@@ -30,12 +30,14 @@ def test_smoke_keeps_to_its_own_folders():
 
 def test_stages_hand_over_where_the_next_one_looks():
     for overlay in ([], ["experiment=smoke"]):
-        simulate, detect, train, evaluate, export = (load(kind, *overlay) for kind in KINDS)
+        simulate, detect, train, evaluate, stress, export = (load(kind, *overlay) for kind in KINDS)
         assert simulate.clips_dir.is_relative_to(detect.clips_dir)
         assert simulate.tracks_dir.is_relative_to(train.poses_dir) and detect.poses_dir.is_relative_to(train.poses_dir)
         assert train.poses_dir == evaluate.poses_dir
         assert train.models_dir == evaluate.models_dir == export.models_dir
-        assert export.report == evaluate.reports_dir / "evaluate.json"
+        assert export.report == stress.report == evaluate.reports_dir / "evaluate.json"
+        assert stress.models_dir == train.models_dir and stress.detect == detect
+        assert stress.folder == str(simulate.clips_dir.relative_to(detect.clips_dir))
         for folder in train.test_folders:  # a name that fits no folder would let test people into training
             detected = detect.poses_dir / simulate.clips_dir.relative_to(detect.clips_dir)
             assert train.poses_dir / folder in (detected, simulate.tracks_dir)

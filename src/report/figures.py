@@ -76,12 +76,14 @@ def severity_figure(faults: Mapping[str, Any], title: str) -> Figure:
             x = np.array([step["step"] + place for step in steps])
             share, low, high = (np.array([step["detected"][n] for step in steps]) for n in ("value", "low", "high"))
             reach = np.abs([share - low, high - share])
-            axis.errorbar(x, share, reach, marker="o", markersize=4, capsize=2, label=f"{name} (reps below)")
+            line = axis.errorbar(x, share, reach, marker="o", markersize=4, capsize=2, label=f"{name} (numbers: reps)")
             for step in steps:
-                axis.annotate(step["reps"], (step["step"] + 2 * place, -0.08 + place / 3), ha="center", fontsize=7)
+                spot = (step["step"] + 2 * place, -0.08 + place / 3)
+                axis.annotate(step["reps"], spot, ha="center", fontsize=7, color=line[0].get_color())
         axis.set_xticks(range(len(STEPS)), STEPS, fontsize=8)
-        axis.set(ylim=(-0.15, 1.03), ylabel="share detected", xlabel=units(i))
-        axis.legend(fontsize=8, loc="upper left")
+        axis.set(ylim=(-0.15, 1.03), ylabel="share detected")
+        axis.set_xlabel(units(i), fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -89,3 +91,16 @@ def units(i: int) -> str:
     """What one step of fault ``i``'s severity is."""
     steps = " or ".join(f"{abs(cue.present - cue.absent):.3g} of {cue.quantity}" for cue in FAULTS[i].cues)
     return f"true severity; a step is {steps}"
+
+
+def stress_figure(changes: Mapping[str, Any]) -> Figure:
+    """Difference of macro F1 and macro average precision under every change, with 95 % intervals by person."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 0.35 * len(changes) + 1.5), layout="constrained", sharey=True)
+    for axis, name in zip(axes, ("f1", "average_precision"), strict=True):
+        value, low, high = (np.array([c[name][n] for c in changes.values()]) for n in ("difference", "low", "high"))
+        axis.errorbar(value, range(len(changes)), xerr=np.abs([value - low, high - value]), fmt="o", capsize=2)
+        axis.axvline(0, color="grey", linewidth=0.8)
+        axis.set_yticks(range(len(changes)), list(changes))
+        axis.set_xlabel(f"change of macro {'F1' if name == 'f1' else 'AP'}")
+    axes[0].invert_yaxis()
+    return figure

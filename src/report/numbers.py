@@ -165,10 +165,19 @@ def judge_counts(counts: Sequence[Count]) -> dict[str, Any]:
     }
 
 
-def macro(faults: Mapping[str, Any], name: str) -> float:
-    """Mean of a metric over the faults in which it could be measured, NaN if in none."""
-    known = [f[name]["value"] for f in faults.values() if np.isfinite(f[name]["value"])]
+def mean_of_known(values: Sequence[float]) -> float:
+    """Mean of what could be measured, NaN if nothing could."""
+    known = [value for value in values if np.isfinite(value)]
     return float(np.mean(known)) if known else float("nan")
+
+
+def without_nan(value: Any) -> Any:
+    """JSON has no NaN: a number that could not be measured becomes null."""
+    if isinstance(value, dict):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def behind(faults: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

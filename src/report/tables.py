@@ -160,6 +160,30 @@ def stratum_cell(fault: Mapping[str, Any]) -> str:
     return f"{cell(fault['average_precision'])}, {fault['positives']} of {fault['reps']}" if fault["reps"] else "–"
 
 
+def stress_table(report: Mapping[str, Any]) -> str:
+    """What each change costs, a row per change."""
+    head = ("change", "reps (people)", "found before, after", "macro F1", "change (95 % by person)", "macro AP")
+    rows = [
+        (
+            name, f"{c['reps']} ({c['people']})", f"{c['found_before']}, {c['found_after']}",
+            f"{plain(c['f1']['before'])} to {plain(c['f1']['after'])}", difference(c["f1"]),
+            f"{plain(c['average_precision']['before'])} to {plain(c['average_precision']['after'])}",
+            difference(c["average_precision"]),
+        )
+        for name, c in report["changes"].items()
+    ]  # fmt: skip
+    mirror = f"Mirrored reps differ by at most {report['mirror_difference']:.0e} in probability."
+    return "\n".join([*markdown((*head, "change (95 % by person)"), rows), mirror, ""])
+
+
+def difference(number: Mapping[str, float]) -> str:
+    """``-0.03 (-0.07 to +0.01)``, or a dash where nothing could be measured."""
+    if not np.isfinite(number["difference"]):
+        return "–"
+    low, high = (f"{number[end]:+.2f}" if np.isfinite(number[end]) else "–" for end in ("low", "high"))
+    return f"{number['difference']:+.2f} ({low} to {high})"
+
+
 def write_readme(path: Path, text: str) -> None:
     """Replace what stands between the two markers; ``LabelError`` for a README without them."""
     page = path.read_text()
