@@ -36,11 +36,14 @@ Verdicts = Mapping[tuple[str, str], Verdict]
 
 
 def parts_of(samples: Sequence[Sample], facts: Mapping[str, Any], path: Path) -> dict[str, list[Sample]]:
-    """The samples of the model's train, validation and test people; ``LabelError`` if a person is in two of them."""
+    """The samples of the model's train, validation and test people; ``LabelError`` for one in two of them, or nobody."""
     people = {name: set(members) for name, members in facts["people"].items()}
     if shared := people["test"] & (people["train"] | people["validation"]):
         raise LabelError(f"{path}: {', '.join(sorted(shared))} in test and training; train again")
-    return {name: [s for s in samples if s.subject in members] for name, members in people.items()}
+    parts = {name: [s for s in samples if s.subject in members] for name, members in people.items()}
+    if empty := [name for name, part in parts.items() if not part]:
+        raise LabelError(f"{path}: no labelled rep of its {' or '.join(empty)} people is left; train again")
+    return parts
 
 
 def judge_all(
@@ -69,8 +72,11 @@ def judge_folder(
         limit = float(thresholds[MODEL][i])
         faults[key]["severity"] = judge_severity(judged, i, limit, cfg.bootstrap, cfg.seed)
     strata = judge_strata(judged, thresholds, cfg.bootstrap, cfg.seed)
-    macro = mean_of_known([fault["average_precision"]["value"] for fault in faults.values()])
-    return {"faults": faults, "macro_average_precision": macro, "people": len(set(judged.people)), "strata": strata}
+    macro = {
+        f"macro_{name}": mean_of_known([fault[name]["value"] for fault in faults.values()])
+        for name in ("average_precision", "f1")
+    }
+    return {"faults": faults, **macro, "people": len(set(judged.people)), "strata": strata}
 
 
 def judge_folder_clips(counts: Sequence[Count], verdicts: Verdicts, cfg: Evaluate) -> dict[str, Any]:

@@ -154,6 +154,15 @@ def test_a_person_in_training_and_test_is_refused(settings):
         work(settings)
 
 
+def test_a_model_whose_people_left_is_refused(settings):
+    people = PEOPLE | {"test": ["nobody"]}
+    save_model(
+        settings.models_dir / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS | {"people": people}
+    )
+    with pytest.raises(LabelError, match="no labelled rep of its test people"):
+        work(settings)
+
+
 def test_a_clip_without_found_reps_counts_against_the_counting(settings):
     still = thrust(0, 20.0)
     still.save(settings.poses_dir / "gym" / "q0_0.npz")

@@ -28,6 +28,7 @@ LIMITS = """- All people in these numbers are simulated, as keypoints or as rend
 - Reps that were not found are missing from the tables per rep; the sentence above each table says how many.
 - `overarch` and `tuck` show in the trunk's outline only: plates, arms and loose shirts hide it.
 - Frontal, rear and overhead views are not judged. A camera far above or below hip height distorts every angle.
+- An interval over a handful of people is too narrow; the counts stand beside it.
 - Intervals are over the people of that folder; they say nothing about people, cameras or detectors that the folder lacks."""
 
 
@@ -45,9 +46,10 @@ def card(
 EXPLAINED = (
     "Everybody below is unseen in training; splits are by person. AP is average precision, intervals are 95 % bootstraps over",
     "people. The model and every baseline get their threshold the same way: the best F1 on validation people. Baselines are",
-    "fitted on the same training people; bold ones are above the model. Decisions are those of `predict` before `export` mutes",
-    "faults whose claims did not prove themselves: 1 or 0 where the fault is observable and the probability is outside the",
-    "band chosen on validation people, else none. A clip has a fault that shows in two of its reps, or in the one there is.",
+    "fitted on the same training people, without the augmentation that the model's training adds; bold ones are above the",
+    "model. Decisions are those of `predict`, before `export` mutes faults whose claims did not prove themselves: 1 or 0 where",
+    "the fault is observable and the probability is outside the band chosen on validation people, else none. A clip has a",
+    "fault that shows in two of its reps, or in the one there is. What changes of a video cost stands in `stress.md`.",
 )
 
 

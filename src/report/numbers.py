@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.motion.dataset import Count
-from src.motion.faults import FAULT_KEYS
+from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.metrics import (
     average_precision,
     best_threshold,
@@ -67,6 +67,7 @@ def judge_fault(
         "thresholds": band,
         **{name: with_interval(metric, len(judged), draws) for name, metric in metrics.items()},
         **decided(y, judged.decisions[:, i]),
+        "hidden": hidden(judged, i),
         "selective": selective(y, p, float(thresholds[MODEL][i])),
         "baselines": judge_baselines(judged, i, thresholds, draws),
     }
@@ -93,6 +94,13 @@ def decided(labels: Array, decisions: Array) -> dict[str, Any]:
         "claim_precision": precision(labels, claims),
         "claim_recall": recall(labels, claims),
     }
+
+
+def hidden(judged: Judged, i: int) -> dict[str, Any]:
+    """Reps from views that do not show fault ``i``, and in how many of them it is decided all the same (none should be)."""
+    rows = np.array([s.view != "" and s.view not in FAULTS[i].views for s in judged.samples])
+    made = np.isfinite(judged.decisions[rows, i])
+    return {"reps": int(rows.sum()), "decided_share": float(made.mean()) if rows.any() else float("nan")}
 
 
 def selective(labels: Array, p: Array, threshold: float) -> dict[str, float]:

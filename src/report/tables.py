@@ -114,12 +114,20 @@ def counting(counts: Mapping[str, Any]) -> str:
 
 
 def decision_table(faults: Mapping[str, Any]) -> list[str]:
-    """What is decided, per rep or per clip: threshold metrics where there are any, then decisions and claims."""
-    head = ("fault", "decided", "of these wrong", "claims right", "of the faults claimed")
+    """What is decided per rep: how often, how often wrongly, and where the view hides the fault."""
+    head = (
+        "fault",
+        "decided",
+        "of these wrong",
+        "claims right",
+        "of the faults claimed",
+        "decided where the view hides it",
+    )
     rows = [
-        (f"`{key}`", plain(f["decided_share"]), plain(f["decided_risk"]), claims(f), plain(f["claim_recall"]))
+        (f"`{key}`", plain(f["decided_share"]), plain(f["decided_risk"]), claims(f), plain(f["claim_recall"]),
+         f"{plain(f['hidden']['decided_share'])} of {f['hidden']['reps']}")
         for key, f in faults.items()
-    ]
+    ]  # fmt: skip
     return markdown(head, rows)
 
 

@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from src.motion.dataset import Count
-from src.report.numbers import above, confidence, decided, judge_counts, known_scores, thresholds_of
+from src.motion.faults import FAULT_KEYS
+from src.report.judged import Judged
+from src.report.numbers import above, confidence, decided, hidden, judge_counts, known_scores, thresholds_of
 
 NAN = float("nan")
 
@@ -51,3 +55,11 @@ def test_confidence_is_nothing_at_the_threshold_and_grows_away_from_it(p, thresh
 def test_a_baseline_is_above_only_by_what_two_decimals_show():
     assert not above({"model_ahead": {"value": -0.004}}) and above({"model_ahead": {"value": -0.006}})
     assert not above({"model_ahead": {"value": NAN}})
+
+
+def test_decisions_about_what_the_view_hides_are_counted():
+    samples = [SimpleNamespace(view=view) for view in ("side", "frontal", "oblique", "")]
+    decisions = np.array([[0.0] * 4, [NAN] * 4, [1.0] * 4, [1.0] * 4])
+    judged = Judged(samples, [None] * 4, decisions, decisions, {})
+    assert hidden(judged, FAULT_KEYS.index("tuck")) == {"reps": 2, "decided_share": 0.5}
+    assert hidden(judged, FAULT_KEYS.index("feet_too_far")) == {"reps": 1, "decided_share": 0.0}
