@@ -215,7 +215,7 @@ def load_pose(args: argparse.Namespace, device: torch.device, precision: str) ->
     """Both networks, if their files are there."""
     if not (args.weights / "pose_detection.tflite").is_file():
         raise NotMeasuredError(f"no pose_detection.tflite in {args.weights}: run make setup, or give --weights")
-    return BlazePose(args.weights, device.type, "fp16" if precision == "fp16" else "fp32")
+    return BlazePose(args.weights, device.type, precision)
 
 
 def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]:
@@ -226,7 +226,8 @@ def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]
     rng, (width, height), every = np.random.default_rng(0), PICTURE_PX, lifter.KEY_EVERY
     frames = rng.integers(0, 256, (most, height, width, 3), np.uint8)
     regions = np.tile([width / 2, height / 2, 0.9 * height, 0.3], (most, 1))
-    crops = [torch.rand(most, px, px, 3, device=pose.device).to(pose.dtype) for px in (DETECTOR_PX, LANDMARK_PX)]
+    sizes_px = (DETECTOR_PX, LANDMARK_PX)
+    crops = [torch.from_numpy(rng.integers(0, 256, (most, px, px, 3), np.uint8)).to(pose.device) for px in sizes_px]
 
     def lift(b: int) -> None:
         pose.detect(frames[:b:every])

@@ -26,16 +26,15 @@ class Simulate:
     """Settings of ``src.simulate``; units and meaning stand beside each key in ``conf/config.yaml``."""
 
     clips_dir: Path
-    tracks_dir: Path
-    subjects: int
-    tracks_per_subject: int
-    rendered_subjects: int
+    train_subjects: int
+    validation_subjects: int
+    test_subjects: int
     clips_per_subject: int
     reps_min: int
     reps_max: int
-    height_px: int
-    fps_hz: float
-    crf: int
+    heights_px: list[int]
+    rates_hz: list[float]
+    crfs: list[int]
     workers: int
     seed: int
 
@@ -49,10 +48,29 @@ class Detect:
     detector: str
     weights: Path
     device: str
+    engine: str
     precision: str
     fps_hz: float
     max_side_px: int
     batch: int
+
+
+@dataclass
+class Imitate:
+    """Settings of ``src.imitate``."""
+
+    clips_dir: Path
+    poses_dir: Path
+    tracks_dir: Path
+    noise: Path
+    report: Path
+    subjects: int
+    tracks_per_subject: int
+    reps_min: int
+    reps_max: int
+    rates_hz: list[float]
+    workers: int
+    seed: int
 
 
 @dataclass
@@ -61,7 +79,6 @@ class Train:
 
     poses_dir: Path
     models_dir: Path
-    test_folders: list[str]
     validation_share: float
     test_share: float
     frames: int

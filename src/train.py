@@ -202,7 +202,7 @@ def work(cfg: Train) -> None:
         warnings.filterwarnings("ignore", message=message)
     L.seed_everything(cfg.seed, verbose=False)
     samples, counts = load_samples(cfg.poses_dir)
-    parts = split_people(samples, cfg.validation_share, cfg.test_share, cfg.test_folders, cfg.seed)
+    parts = split_people(samples, cfg.validation_share, cfg.test_share, cfg.seed)
     for name, part in parts.items():
         print(f"{name}: {len(part)} reps of {len({s.subject for s in part})} people")
     batches = loader(parts["train"], cfg, training=True)
@@ -222,7 +222,7 @@ def work(cfg: Train) -> None:
     module.load_state_dict(best["state_dict"])
     core = module.core.cpu().eval()
     people = {name: sorted({s.subject for s in part}) for name, part in parts.items()}
-    people["test"] = sorted({*people["test"], *(c.subject for c in counts if c.folder in cfg.test_folders)})
+    people["test"] = sorted({*people["test"], *(c.subject for c in counts if c.split == "test")})
     thresholds = fit_calibration(core, parts["validation"])
     facts = {
         "version": __version__,

@@ -18,6 +18,7 @@ HOMES = {
     "mlflow": {"src/train.py"},
     "torchvision": {"src/video/keypointrcnn.py"},
     "hydra": {"src/config.py"},
+    "openvino": {"src/video/engine.py"},
     "matplotlib": {"src/train.py", "src/report/figures.py"},
     "sklearn": {"src/report/baselines.py"},
     "aeon": {"src/report/baselines.py"},
@@ -121,6 +122,7 @@ def copy(tmp_path):
         ("src/motion/stray.py", "import src.report.truth", "motion imports src.report"),
         ("src/video/stray.py", "import src.train", "video imports src.train"),
         ("src/video/stray.py", "import mediapipe as mp", "mediapipe"),
+        ("src/video/blazepose.py", "import openvino", "openvino"),
         ("src/video/stray.py", "import importlib\nimportlib.import_module('mlflow')", "mlflow"),
         ("src/report/stray.py", "from src.video.clips import read", "report imports src.video"),
         ("src/report/tables.py", "from src.config import Evaluate", "report imports src.config"),
@@ -163,7 +165,7 @@ def test_one_stage_is_one_module_one_section_one_dvc_stage():
 
 
 CORE = [f"src.motion.{path.stem}" for path in sorted(Path(ROOT / "src/motion").glob("*.py")) if path.stem != "__init__"]
-POSE = ["src.video.blazepose", "src.video.tflite", "src.video.crop"]
+POSE = ["src.video.blazepose", "src.video.tflite", "src.video.crop", "src.video.engine"]
 
 
 def test_core_and_pose_import_with_torch_and_numpy_alone():

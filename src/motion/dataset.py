@@ -21,6 +21,8 @@ from src.motion.keypoints import Floats, Track
 from src.motion.reps import Rep, find_reps, rise_ratios
 
 COLUMNS = ("clip", "subject", "start_s", "end_s", *FAULT_KEYS, "view", "side", "variant", "rater", "source")
+SPLITS = ("train", "validation", "test", "")
+"""Values of the optional column ``split``; empty = by a hash of the person's name."""
 VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")
 MARGIN_S = 0.25
 """Kept before and after a rep, so that its start and end are seen and small errors of its cut do not matter."""
@@ -43,13 +45,14 @@ class Label:
     end_s: float | None
     faults: tuple[float, ...]
     view: str
+    split: str = ""
 
 
 @dataclass(frozen=True)
 class Sample:
     """One found rep with its label: keypoints (T, K, 3) of the cut, fps_hz, faults (L,) with NaN where masked.
 
-    rise_ratio: this rep's hip rise over the best of its clip.
+    rise_ratio: this rep's hip rise over the best of its clip. split: one of ``SPLITS``, as labels.csv says.
     """
 
     keypoints: Floats
@@ -61,6 +64,7 @@ class Sample:
     folder: str
     rep: Rep
     rise_ratio: float = 1.0
+    split: str = ""
 
 
 class Batch(NamedTuple):
@@ -84,6 +88,7 @@ class Count:
     labelled: int | None
     found: int
     matched: int
+    split: str = ""
 
 
 def number(text: str, where: str, column: str) -> float | None:
@@ -109,12 +114,14 @@ def read_labels(path: Path) -> list[Label]:
             columns = list(reader.fieldnames or [])
             if missing := [column for column in COLUMNS if column not in columns]:
                 raise LabelError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
-            if odd := [column for column in columns if column not in COLUMNS or columns.count(column) > 1]:
-                raise LabelError(f"{path}: unknown or doubled column {', '.join(odd)}; it has {', '.join(COLUMNS)}")
+            if odd := [column for column in columns if column not in (*COLUMNS, "split") or columns.count(column) > 1]:
+                known = ", ".join((*COLUMNS, "split"))
+                raise LabelError(f"{path}: unknown or doubled column {', '.join(odd)}; it may have {known}")
             labels = [read_label(row, f"{path} line {reader.line_num}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path}: cannot be read ({error})") from error
     refuse_overlaps(labels, path)
+    refuse_two_splits(labels, path)
     return labels
 
 
@@ -132,8 +139,10 @@ def read_label(row: dict[str, str], where: str) -> Label:
         raise LabelError(f"{where}: start_s {row['start_s']!r} and end_s {row['end_s']!r} are no interval")
     if row["view"] not in VIEWS:
         raise LabelError(f"{where}, column view: {row['view']!r} is none of {', '.join(filter(None, VIEWS))}")
+    if (split := row.get("split", "")) not in SPLITS:
+        raise LabelError(f"{where}, column split: {split!r} is none of {', '.join(filter(None, SPLITS))}")
     faults = tuple(fault_value(row[key], where, key) for key in FAULT_KEYS)
-    return Label(row["clip"], row["subject"], start_s, end_s, faults, row["view"])
+    return Label(row["clip"], row["subject"], start_s, end_s, faults, row["view"], split)
 
 
 def refuse_overlaps(labels: Iterable[Label], path: Path) -> None:
@@ -144,6 +153,14 @@ def refuse_overlaps(labels: Iterable[Label], path: Path) -> None:
         if start < last.get(label.clip, 0.0) - 1e-6:
             raise LabelError(f"{path}: rows of {label.clip} overlap at {start:.2f} s")
         last[label.clip] = end
+
+
+def refuse_two_splits(labels: Iterable[Label | Sample], where: Path | str) -> None:
+    """Nobody may be in two splits."""
+    split: dict[str, str] = {}
+    for label in labels:
+        if (other := split.setdefault(label.subject, label.split)) != label.split:
+            raise LabelError(f"{where}: {label.subject} is in split {other or 'empty'} and in {label.split or 'empty'}")
 
 
 def cut(track: Track, rep: Rep, margin_s: float = MARGIN_S) -> Floats:
@@ -184,12 +201,12 @@ def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list
     samples = [
         Sample(
             cut(track, rep), track.fps_hz, visible(label.faults, label.view), label.subject, label.clip, label.view, folder, rep,
-            ratio[rep.start_s],
+            ratio[rep.start_s], label.split,
         )
         for label, rep in pairs if claims[rep.start_s] == 1
     ]  # fmt: skip
     first, timed = labels[0], sum(label.start_s is not None for label in labels)
-    counted = (timed or None, len(reps), len(claims))
+    counted = (timed or None, len(reps), len(claims), first.split)
     return samples, Count(first.clip, folder, first.subject, first.view, *counted)
 
 
@@ -220,6 +237,7 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
                         sum(x.start_s is not None for x in labels) or None,
                         0,
                         0,
+                        labels[0].split,
                     )
                 )
                 continue
@@ -232,26 +250,24 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
 
 
 def split_people(
-    samples: Sequence[Sample], validation_share: float, test_share: float, test_folders: Sequence[str], seed: int
+    samples: Sequence[Sample], validation_share: float, test_share: float, seed: int
 ) -> dict[str, list[Sample]]:
     """Train, validation and test samples with no person in two of them.
 
-    Everybody in ``test_folders`` is a test person; the others are ordered by a hash of seed and name and cut by share.
+    Where labels.csv names a person's split, that counts; the others are ordered by a hash of seed and name and cut by share.
     """
-    reserved = {s.subject for s in samples if s.folder in test_folders}
-    others = {s.subject for s in samples} - reserved
-    order = sorted(others, key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).hexdigest())
-    if len(order) < 3:
-        raise LabelError(f"{len(order)} people outside {', '.join(test_folders)}; train, validation and test need 3")
-    test = max(1, round(test_share * len(order)))
-    validation = max(1, round(validation_share * len(order)))
-    if test + validation >= len(order):
-        raise LabelError(f"shares {validation_share} and {test_share} of {len(order)} people leave nobody to train on")
-    part = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + validation], "validation")
-    part |= dict.fromkeys(reserved, "test")
+    refuse_two_splits(samples, "labels.csv")
+    part = {s.subject: s.split for s in samples}
+    free = [subject for subject, split in part.items() if not split]
+    order = sorted(free, key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).hexdigest())
+    test, validation = (round(share * len(order)) for share in (test_share, validation_share))
+    part |= dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + validation], "validation")
+    part |= dict.fromkeys(order[test + validation :], "train")
     parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     for sample in samples:
-        parts[part.get(sample.subject, "train")].append(sample)
+        parts[part[sample.subject]].append(sample)
+    if empty := [name for name, chosen in parts.items() if not chosen]:
+        raise LabelError(f"{len(part)} people leave nobody for {', '.join(empty)}; label more, or set the column split")
     return parts
 
 

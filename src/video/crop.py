@@ -4,6 +4,7 @@ A region is (x px, y px, side px, angle rad): the centre, the length of an edge 
 pixel (u, v) shows the picture at ``centre + turn(angle) @ ((u, v) / size - 0.5) * side``, as MediaPipe defines it.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ try:
     import cv2
 except ImportError:  # the same numbers in torch, slower on a CPU
     cv2 = None  # type: ignore[assignment]
+NATIVE = cv2 is not None
 
 Doubles = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -47,19 +49,18 @@ def inverse(points: Doubles, regions: Doubles, size: int) -> Doubles:
     return back
 
 
-def crop(frames: Tensor, regions: Doubles, size: int, border: Border = "edge") -> Tensor:
-    """Grey levels 0..255 as float32 (B, size, size, 3) of regions (B, 4), one for each of frames uint8 (B, H, W, 3)."""
+def crop(frames: Sequence[Bytes] | Bytes | Tensor, regions: Doubles, size: int, border: Border = "edge") -> Tensor:
+    """Grey levels uint8 (B, size, size, 3) of regions (B, 4), one for each of frames uint8 (B, H, W, 3)."""
     matrices = affine(regions, size)
-    if cv2 is not None and frames.device.type == "cpu":
-        pairs = zip(frames, matrices, strict=True)
-        return torch.from_numpy(np.stack([_crop_native(f.numpy(), m, size, border) for f, m in pairs])).float()
-    return _crop_torch(frames, torch.from_numpy(matrices).to(frames.device), size, border)
+    if isinstance(frames, Tensor):
+        return _crop_torch(frames, torch.from_numpy(matrices).to(frames.device), size, border)
+    pairs = zip(frames, matrices, strict=True)
+    return torch.from_numpy(np.stack([_crop_native(f, m, size, border) for f, m in pairs]))
 
 
 def _crop_native(frame: Bytes, matrix: Doubles, size: int, border: Border) -> Bytes:
     steps = np.arange(size)
-    at = matrix[:, :1, None] * steps + matrix[:, 1:2, None] * steps[:, None] + matrix[:, 2:, None]  # (2, size, size)
-    x, y = np.rint(at * GRID).astype(np.int32)
+    x, y = (np.rint((a * steps + b * steps[:, None] + c) * GRID).astype(np.int32) for a, b, c in matrix)
     whole = np.stack([x >> 5, y >> 5], -1).clip(-32768, 32767).astype(np.int16)
     part = (((y & 31) << 5) | (x & 31)).astype(np.uint16)
     mode = cv2.BORDER_CONSTANT if border == "black" else cv2.BORDER_REPLICATE
@@ -83,4 +84,4 @@ def _crop_torch(frames: Tensor, matrix: Tensor, size: int, border: Border) -> Te
             weight = weight * ((u >= 0) & (u < W) & (v >= 0) & (v < H))
         index = first + v.clamp(0, H - 1) * W + u.clamp(0, W - 1)
         total += weight[..., None] * flat[index.view(-1)].view(B, size, size, 3).int()
-    return ((total + GRID * GRID // 2) >> 10).float()
+    return ((total + GRID * GRID // 2) >> 10).to(torch.uint8)
