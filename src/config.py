@@ -107,7 +107,23 @@ class Evaluate:
     reports_dir: Path
     readme: str
     bootstrap: int
+    kernels: int
     seed: int
+
+
+@dataclass
+class Stress:
+    """Settings of ``src.stress``; ``detect`` is that whole section."""
+
+    models_dir: Path
+    reports_dir: Path
+    report: Path
+    folder: str
+    clips: int
+    bootstrap: int
+    tolerance: float
+    seed: int
+    detect: Detect
 
 
 @dataclass
@@ -128,6 +144,7 @@ SECTIONS: dict[str, type] = {
     "imitate": Imitate,
     "train": Train,
     "evaluate": Evaluate,
+    "stress": Stress,
     "export": Export,
 }
 T = TypeVar("T")
@@ -147,7 +164,8 @@ def section(cfg: DictConfig, kind: type[T]) -> T:
     """One checked section of a composed configuration; ``ConfigError`` names a missing, unknown or mistyped key."""
     name = kind.__name__.lower()
     try:
-        node = OmegaConf.merge(OmegaConf.structured(kind), cfg[name])
+        plain = OmegaConf.to_container(cfg[name], resolve=True)  # a section may name another: ${detect}
+        node = OmegaConf.merge(OmegaConf.structured(kind), plain)
         checked: Any = OmegaConf.to_object(node)
     except (OmegaConfBaseException, KeyError) as error:
         raise ConfigError(f"conf section {name}: {one_line(error)}") from error

@@ -30,15 +30,15 @@ def test_smoke_keeps_to_its_own_folders():
 
 def test_stages_hand_over_where_the_next_one_looks():
     for overlay in ([], ["experiment=smoke"]):
-        simulate, detect, imitate, train, evaluate, export = (
-            load(SECTIONS[name], *overlay) for name in ("simulate", "detect", "imitate", "train", "evaluate", "export")
-        )
+        simulate, detect, imitate, train, evaluate, stress, export = (load(kind, *overlay) for kind in KINDS)
         assert simulate.clips_dir.is_relative_to(detect.clips_dir) and imitate.clips_dir == simulate.clips_dir
         assert imitate.poses_dir == detect.poses_dir / simulate.clips_dir.relative_to(detect.clips_dir)
         assert imitate.tracks_dir.is_relative_to(train.poses_dir) and detect.poses_dir.is_relative_to(train.poses_dir)
         assert train.poses_dir == evaluate.poses_dir
         assert train.models_dir == evaluate.models_dir == export.models_dir
-        assert export.report == evaluate.reports_dir / "evaluate.json"
+        assert export.report == stress.report == evaluate.reports_dir / "evaluate.json"
+        assert stress.models_dir == train.models_dir and stress.detect == detect
+        assert stress.folder == str(simulate.clips_dir.relative_to(detect.clips_dir))
 
 
 @pytest.mark.parametrize(
