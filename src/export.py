@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,6 +39,7 @@ def required(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tens
     return keypoints, fps_hz, frames, torch.full_like(fps_hz, torch.nan) if rise_ratio is None else rise_ratio
 
 
+@lru_cache(maxsize=1)  # two packages are made of it
 def trace(core: Core) -> ExportedProgram:
     """The graph of ``Plain`` for any number of reps and rows, without the builder's file names."""
     reps, rows = Dim("reps", min=1), Dim("rows", min=2)
