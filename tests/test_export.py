@@ -2,15 +2,16 @@ import json
 import re
 
 import onnxruntime
+import openvino
 import pytest
 import torch
 from conftest import FACTS, ROOT, python, random_core
 
 from src import export
-from src.export import METADATA, PACKAGES, proven, save_core
+from src.export import METADATA, PACKAGES, proven, required, save_core
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
-from src.motion.model import save_model
+from src.motion.model import CoreOutput, save_model
 from src.motion.parity import ParityError, hold_half, hold_parity
 
 SETTINGS = {"channels": 8, "blocks": 3}
@@ -40,6 +41,16 @@ def test_parity_holds_and_metadata_is_inside(packages, suffix):
     assert tuple(facts["skeleton"]["mirrored"]) == HIP_THRUST.mirrored
     assert facts["receptive_field_samples"] == random_core().receptive_field and facts["frames"] == 64
     assert {"version", "revision", "data", "input", "output", "format"} <= set(facts)
+
+
+def test_openvino_reads_the_onnx_package_as_well(packages):
+    compiled = openvino.Core().compile_model(packages[".onnx"], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(*inputs):
+        out = compiled([x.numpy() for x in required(*inputs)])
+        return [torch.from_numpy(out[name].copy()) for name in CoreOutput._fields]
+
+    assert hold_parity(random_core(), run, 1e-5) <= 1e-5
 
 
 @pytest.mark.parametrize("suffix", PACKAGES)

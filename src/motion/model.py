@@ -59,7 +59,8 @@ class TemporalCNN(nn.Module):
         h = torch.relu(self.blocks(self.stem(x)))  # (N, C, M)
         evidence = self.evidence(h)  # (N, L, M)
         weight = torch.softmax(self.attention(h), dim=2)
-        return (evidence * weight).sum(dim=2), evidence, weight
+        mean = torch.einsum("nlm,nlm->nl", evidence, weight)  # as a sum of products OpenVINO 2026.4 gets it wrong
+        return mean, evidence, weight
 
 
 class Core(nn.Module):
