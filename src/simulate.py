@@ -18,6 +18,7 @@ from src.motion.camera import Camera, sample_camera, sample_view, true_track
 from src.motion.faults import FAULT_KEYS, QUANTITIES
 from src.motion.kinematics import Performance, sample_performance
 from src.motion.person import sample_person
+from src.video import datasheet
 
 LABEL_COLUMNS = (
     "clip",
@@ -136,7 +137,7 @@ def fill(folder: Path, job: Callable[[Path, int], Rows], count: int, workers: in
 
 
 def work(cfg: Simulate) -> None:
-    """Write ``clips_dir``: clips, true tracks, ``labels.csv`` and ``truth.csv``, all made anew.
+    """Write ``clips_dir``: clips, true tracks, ``labels.csv``, ``truth.csv`` and a datasheet, all made anew.
 
     The same seed gives the same files, whatever ``workers``.
     """
@@ -146,6 +147,8 @@ def work(cfg: Simulate) -> None:
         )
     people = cfg.train_subjects + cfg.validation_subjects + cfg.test_subjects
     rows = fill(Path(cfg.clips_dir), partial(person_clips, cfg), people, cfg.workers, "rendered clips")
+    if rows:
+        datasheet.write(Path(cfg.clips_dir))
     print(f"{len({row['clip'] for row in rows})} clips with {len(rows)} reps of {people} people in {cfg.clips_dir}")
 
 

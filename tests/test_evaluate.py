@@ -88,7 +88,7 @@ def test_baselines_stand_beside_the_model_where_they_can_judge(done):
 
 
 def test_strata_and_severity_need_the_truth(settings):
-    header = "clip,load,start_s,end_s,plate_m,fps_hz,hip_top_deg,lumbar_top,knee_top_deg,shin_top_deg,lean_top_deg,rise_ratio\n"
+    header = "clip,load,start_s,end_s,plate_m,fps_hz,hip_top_deg,lumbar_top,bend_top_deg,shin_top_deg,lean_top_deg,rise_ratio\n"
     rows = "".join(
         f"p{person}_{clip}.mp4,{'barbell' if clip else 'none'},{start},{start + 3},{0.45 * clip},20,"
         f"{150 if person % 3 == 0 else 179},0,90,{20 * clip},{20 * clip},1\n"
