@@ -32,7 +32,12 @@ def test_more_of_a_sign_is_never_less_of_a_fault(cue, values):
     assert grade[0] <= grade[1]
 
 
-CLEAN = dict.fromkeys(QUANTITIES, 0.0) | {"hip_top_deg": 178.0, "knee_top_deg": 90.0, "bend_top_deg": 90.0, "rise_ratio": 1.0}
+CLEAN = dict.fromkeys(QUANTITIES, 0.0) | {
+    "hip_top_deg": 178.0,
+    "knee_top_deg": 90.0,
+    "bend_top_deg": 90.0,
+    "rise_ratio": 1.0,
+}
 
 
 @pytest.mark.parametrize(
