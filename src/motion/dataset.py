@@ -7,7 +7,7 @@ import csv
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +27,6 @@ SPLITS = ("train", "validation", "test", "")
 VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")
 MARGIN_S = 0.25
 """Kept before and after a rep, so that its start and end are seen and small errors of its cut do not matter."""
-
-
-UNKNOWN: Floats = np.full(len(FAULT_KEYS), np.nan, np.float32)
 
 
 class LabelError(ValueError):
@@ -72,7 +69,7 @@ class Sample:
     rep: Rep
     rise_ratio: float = 1.0
     split: str = ""
-    observable: Floats = UNKNOWN
+    observable: Floats = field(default_factory=lambda: np.full(len(FAULT_KEYS), np.nan, np.float32))
 
 
 class Batch(NamedTuple):
