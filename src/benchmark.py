@@ -11,21 +11,18 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, islice, product
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.motion.dataset import cut
@@ -33,8 +30,9 @@ from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.model import Core
 from src.motion.reps import find_reps
 from src.video import lifter
-from src.video.blazepose import DETECTOR_PX, LANDMARK_PX, MIN_SCORE, BlazePose
+from src.video.blazepose import DETECTOR_PX, LANDMARK_PX, BlazePose
 from src.video.engine import PRECISIONS, EngineError
+from src.video.official import MODES, Official, OfficialError, Run, our_run
 
 PARTS = ("decode", "pose", "reps", "core", "whole", "official")
 CPU_ONLY = ("decode", "reps", "official")
@@ -60,25 +58,7 @@ COLUMNS = (
     "unit",
     "peak_mb",
 )
-OFFICIAL = """
-import sys, time
-import mediapipe, numpy
-frames = numpy.load(sys.argv[1])
-print(mediapipe.__version__, flush=True)
-for mode in sys.stdin:
-    options = {"static_image_mode": mode == "static\\n", "enable_segmentation": "masks" in mode}
-    with mediapipe.solutions.pose.Pose(model_complexity=1, **options) as pose:
-        pose.process(frames[0])
-        wall, cpu = time.perf_counter(), time.process_time()
-        found = sum(pose.process(frame).pose_landmarks is not None for frame in frames)
-        print(time.perf_counter() - wall, time.process_time() - cpu, found, flush=True)
-"""
-MODES = ("static", "tracking", "tracking with masks")
-"""Of the official runtime; to both kinds of tracking ours answers with what ``src.detect`` does, masks included."""
 Row = dict[str, Any]
-Pictures = NDArray[np.uint8]
-Run = tuple[float, float, int]
-"""Wall seconds, CPU seconds of all threads, frames in which a person was found."""
 
 
 class NotMeasuredError(Exception):
@@ -156,7 +136,7 @@ def numbers(timing: Timing, items: int, unit: str) -> Row:
 
 def not_measured(error: Exception) -> Row:
     """The reason in one line; ``failed`` when it is none of the expected ones."""
-    expected = isinstance(error, NotMeasuredError | EngineError | ImportError)
+    expected = isinstance(error, NotMeasuredError | EngineError | OfficialError | ImportError)
     text = " ".join((str(error) if expected else f"{type(error).__name__}: {error}").split())[:300]
     return {"not measured": text} | ({} if expected else {"failed": True})
 
@@ -383,36 +363,6 @@ def whole_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case
         yield Case("file to verdict", lambda road=road: road, facts["frames"], "frames", more, road.facts)  # type: ignore[misc]
 
 
-def our_run(pose: BlazePose, mode: str, frames: Pictures, rate_hz: float) -> Run:
-    """Our pipeline over frames in memory; static looks at each alone, else it follows the lifter, with masks."""
-    pieces = [frames[i : i + BATCH] for i in range(0, len(frames), BATCH)]
-    wall, cpu = time.perf_counter(), time.process_time()
-    if mode == "static":
-        with ThreadPoolExecutor(pose.threads) as pool:
-            found = sum(int((seen.presence >= MIN_SCORE).sum()) for seen in pool.map(pose.static, pieces))
-    else:
-        timed = [(piece, np.zeros(len(piece))) for piece in pieces]
-        track = lifter.follow(pose, timed, rate_hz, (frames.shape[2], frames.shape[1]), BATCH)
-        found = int(np.isfinite(track.keypoints[:, :, 0]).any(axis=1).sum())
-    return time.perf_counter() - wall, time.process_time() - cpu, found
-
-
-def official_run(child: subprocess.Popen[str], mode: str) -> Run:
-    """The official runtime over the same frames, in its own process."""
-    wall, cpu, found = said(child.stdout, child.stdin, mode).split()
-    return float(wall), float(cpu), int(found)
-
-
-def said(out: IO[str] | None, inn: IO[str] | None = None, ask: str = "") -> str:
-    """The child's next line, after asking for it."""
-    assert out
-    if inn:
-        print(ask, file=inn, flush=True)
-    if not (line := out.readline().strip()):
-        raise NotMeasuredError("the interpreter of --mediapipe-python cannot run mediapipe's pose on the clip")
-    return line
-
-
 def official_rows(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     """Official and our pipeline in turns on the same decoded frames, ``--rounds`` times in each mode."""
     if not args.mediapipe_python:
@@ -425,13 +375,16 @@ def official_rows(args: argparse.Namespace, device: torch.device) -> Iterator[Ro
     np.save(file, frames)
     torch.set_num_threads(args.threads)
     pose = load_pose(args, device)
-    command, pipe, null = [args.mediapipe_python, "-c", OFFICIAL, str(file)], subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, text=True) as child:
-        facts = {"mediapipe": said(child.stdout), "ours": pose.name, "clip": args.clip.name}
-        facts["size_px"] = frames.shape[2:0:-1]
+    with Official(args.mediapipe_python, file) as theirs:
+        facts = {
+            "mediapipe": theirs.version,
+            "ours": pose.name,
+            "clip": args.clip.name,
+            "size_px": frames.shape[2:0:-1],
+        }
         for mode in MODES:
-            our_run(pose, mode, frames[: 2 * BATCH], rate_hz)
-            runs = [(official_run(child, mode), our_run(pose, mode, frames, rate_hz)) for _ in range(args.rounds)]
+            our_run(pose, mode, frames[: 2 * BATCH], rate_hz, BATCH)
+            runs = [(theirs.run(mode), our_run(pose, mode, frames, rate_hz, BATCH)) for _ in range(args.rounds)]
             yield from compared(mode, runs, len(frames), facts)
 
 

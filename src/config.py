@@ -136,6 +136,7 @@ class Export:
     proof: str
     least_lift: float
     tolerance: float
+    tolerance_half: float
 
 
 SECTIONS: dict[str, type] = {

@@ -22,7 +22,6 @@ A mark that reaches no rep, a frame past the clip's end and a label of another n
 import argparse
 import csv
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -170,9 +169,8 @@ def write(rows: list[Row], target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def run(args: argparse.Namespace) -> str:
-    """Import and write; returns what was done, in a few lines."""
-    target = args.clips / "labels.csv"
+def refuse_usage(args: argparse.Namespace) -> None:
+    """``ConfigError`` for arguments that cannot be meant."""
     if odd := [str(path) for path in args.exports if path.suffix.lower() not in (*READERS, ".csv")]:
         raise ConfigError(f"{', '.join(odd)}: an export is a .json (Label Studio), .xml (CVAT) or .csv file")
     if odd := [key for key in args.faults if key not in FAULT_KEYS]:
@@ -181,14 +179,25 @@ def run(args: argparse.Namespace) -> str:
         raise ConfigError(f"--tag-hz {args.tag_hz}: frames per second must be a positive number")
     if not args.clips.is_dir():
         raise ConfigError(f"--clips {args.clips}: no such folder; put the clips there first")
-    if target.exists() and not args.force:
-        raise ConfigError(f"{target} is there already; --force replaces it")
+    if (args.clips / "labels.csv").exists() and not args.force:
+        raise ConfigError(f"{args.clips / 'labels.csv'} is there already; --force replaces it")
+
+
+def run(args: argparse.Namespace) -> str:
+    """Import and write; returns what was done, and which files of the labelled kinds were left without labels."""
+    refuse_usage(args)
     rows = checked_rows(args)
-    write(rows, target)
+    write(rows, args.clips / "labels.csv")
     datasheet.write(args.clips)
-    counts = (f"{key} {Counter(row[key] for row in rows)['1']}" for key in FAULT_KEYS)
     clips, people = ({row[column] for row in rows} for column in ("clip", "subject"))
-    return f"{target}: {len(rows)} rows, {len(clips)} clips, {len(people)} people; present: {', '.join(counts)}"
+    present = ", ".join(f"{key} {sum(row[key].strip() == '1' for row in rows)}" for key in FAULT_KEYS)
+    done = (
+        f"{args.clips / 'labels.csv'}: {len(rows)} rows, {len(clips)} clips, {len(people)} people; present: {present}"
+    )
+    kinds = {Path(clip).suffix for clip in clips}
+    files = (path.relative_to(args.clips).as_posix() for path in args.clips.rglob("*") if path.suffix in kinds)
+    bare = sorted(set(files) - clips)
+    return done + (f"\nwithout labels: {', '.join(bare)}" if bare else "")
 
 
 def parser() -> argparse.ArgumentParser:

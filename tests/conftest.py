@@ -6,7 +6,10 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; as src does
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import hypothesis
@@ -14,11 +17,12 @@ import numpy as np
 import pytest
 import torch
 
-from src.export import save_core
+from src.config import Export, load
+from src.export import PACKAGES, save_core, work
 from src.motion.dataset import COLUMNS
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, Track
-from src.motion.model import Core
+from src.motion.model import Core, save_model
 
 hypothesis.settings.register_profile("lockout", deadline=None, derandomize=True)  # the same cases on every machine
 hypothesis.settings.load_profile("lockout")
@@ -193,3 +197,15 @@ def core_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("core") / "core.pt"
     save_core(random_core(), FACTS, path, 1e-4)
     return path
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory):
+    """The same core as the export stage makes it: paths by suffix, and under ``said`` what the stage printed."""
+    folder, said = tmp_path_factory.mktemp("packages"), StringIO()
+    save_model(folder / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS)
+    (folder / "evaluate.json").write_text('{"summary": {"simulated": 0.75}, "folders": {}}')
+    core = folder / "new" / "core.pt"
+    with redirect_stdout(said):
+        work(replace(load(Export), models_dir=folder, report=folder / "evaluate.json", core=core))
+    return {suffix: core.with_suffix(suffix) for suffix in PACKAGES} | {"said": said.getvalue()}

@@ -153,7 +153,8 @@ def test_label_studio_choices_of_a_region_and_other_addresses(command, studio):
 
 def test_label_studio_ticks_may_have_another_rate_than_the_clip(command, studio):
     export = studio(task("a.mp4", timeline(1, 49, "rep")))
-    assert command(export, "--tag-hz", "24")[2][0]["end_s"] == "2.000"
+    assert command(export)[1].endswith("\nwithout labels: b.mp4\n")
+    assert command(export, "--tag-hz", "24", "--force")[2][0]["end_s"] == "2.000"
     assert command(export, "--force")[2][0]["end_s"] == "1.920"
 
 
@@ -308,7 +309,7 @@ def test_a_table_needs_only_what_is_known(command, folder):
     assert status == 0, out
     assert written[0] == dict.fromkeys(COLUMNS, "") | rows[0] | {"subject": "ann"}
     assert written[1] == dict.fromkeys(COLUMNS, "") | rows[1] | {"subject": "bob"}
-    assert "2 rows, 2 clips, 2 people" in out and "tuck 1" in out
+    assert "2 rows, 2 clips, 2 people" in out and "tuck 1" in out and "without labels" not in out
 
 
 CELLS = st.fixed_dictionaries(

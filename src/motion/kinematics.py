@@ -250,6 +250,7 @@ def _reps(joints: Array, curves: Curves, severity: Severity, neutral: float, fps
         near = slice(max(top - round(0.1 * fps_hz), 0), top + round(0.1 * fps_hz) + 1)
         values = {f"{key}_top_deg": float(angles[key][near].mean()) for key in ("hip", "knee", "shin")}
         trunk = float(angles["trunk"][near].mean())
+        values["bend_top_deg"] = values["knee_top_deg"] - max(0.0, values["hip_top_deg"] - 180.0)
         values["lean_top_deg"] = values["shin_top_deg"] - max(0.0, trunk)
         values["lumbar_top"] = float(angles["lumbar"][near].mean()) - neutral
         up = inside[inside <= top]
