@@ -23,6 +23,7 @@ from src.report.numbers import (
     Thresholds,
     judge_clip_faults,
     judge_counts,
+    judge_decisions,
     judge_fault,
     mean_of_known,
     thresholds_of,
@@ -48,18 +49,23 @@ def parts_of(samples: Sequence[Sample], facts: Mapping[str, Any], path: Path) ->
 
 def judge_all(
     core: Core, facts: dict[str, Any], parts: Mapping[str, list[Sample]], tested: Sequence[Count], cfg: Evaluate
-) -> tuple[Judged, Thresholds, Verdicts]:
-    """All test reps under the model and the baselines, everybody's thresholds from validation, verdicts of test clips."""
-    validation = parts["validation"]
-    clips = dict.fromkeys([*((c.folder, c.clip) for c in tested), *((s.folder, s.clip) for s in validation)])
+) -> tuple[Judged, Judged, Verdicts]:
+    """Validation and test reps under the model and the baselines, and the verdicts of their clips."""
+    held = [*parts["validation"], *parts["test"]]
+    clips = dict.fromkeys([*((c.folder, c.clip) for c in tested), *((s.folder, s.clip) for s in held)])
+    print(f"evaluate: judging {len(clips)} clips")
     verdicts = judge_clips(Checkpoint(core, facts), cfg.poses_dir, list(clips))
-    truths = {folder: read_truth(cfg.poses_dir / folder / "truth.csv") for folder in {c.folder for c in tested}}
-    test = judged_reps(parts["test"], verdicts, [truth_at(s, truths[s.folder]) for s in parts["test"]])
-    checked = judged_reps(validation, verdicts, [None] * len(validation))
-    order = [parts["train"], validation, parts["test"]]
+    truths = {folder: read_truth(cfg.poses_dir / folder / "truth.csv") for folder in {s.folder for s in held}}
+    order = [parts["train"], parts["validation"], parts["test"]]
+    print(f"evaluate: fitting baselines to {len(order[0])} reps")
     learnt = fit_baselines(core, order, [labels_of(part) for part in order[:2]], cfg.kernels, cfg.seed)
-    thresholds = thresholds_of(checked.faults, checked.scores | {name: scores[0] for name, scores in learnt.items()})
-    return test.with_scores({name: scores[1] for name, scores in learnt.items()}), thresholds, verdicts
+    validation, test = (
+        judged_reps(part, verdicts, [truth_at(s, truths[s.folder]) for s in part]).with_scores(
+            {name: scores[i] for name, scores in learnt.items()}
+        )
+        for i, part in enumerate(order[1:])
+    )
+    return validation, test, verdicts
 
 
 def judge_folder(
@@ -103,16 +109,17 @@ def work(cfg: Evaluate) -> None:
     samples, counts = load_samples(cfg.poses_dir)
     parts = parts_of(samples, facts, cfg.models_dir / "model.pt")
     tested = [c for c in counts if c.subject in facts["people"]["test"]]
-    judged, thresholds, verdicts = judge_all(core, facts, parts, tested, cfg)
+    checked, judged, verdicts = judge_all(core, facts, parts, tested, cfg)
+    thresholds = thresholds_of(checked.faults, checked.scores)
     report: dict[str, Any] = {"revision": git_revision(), "data": data_hash(cfg.poses_dir), "model_data": facts["data"]}
-    report["folders"] = {}
+    held = sorted({s.folder for s in checked.samples})
+    report |= {"validation": {folder: judge_decisions(checked.of(folder)) for folder in held}, "folders": {}}
     for folder in sorted({c.folder for c in tested}):
         here = [c for c in tested if c.folder == folder]
         part: dict[str, Any] = {"faults": {}, "macro_average_precision": float("nan"), "people": 0, "strata": {}}
-        rows = np.flatnonzero([s.folder == folder for s in judged.samples])
-        if len(rows):
-            part = judge_folder(judged.rows(rows), thresholds, facts["thresholds"], cfg)
-            save_figures(cfg.reports_dir / "figures", folder, judged.rows(rows), part["faults"])
+        if len(rows := judged.of(folder)):
+            part = judge_folder(rows, thresholds, facts["thresholds"], cfg)
+            save_figures(cfg.reports_dir / "figures", folder, rows, part["faults"])
         part |= {"counting": judge_counts(here), "clips": judge_folder_clips(here, verdicts, cfg)}
         report["folders"][folder] = part
     report["summary"] = {folder: part["macro_average_precision"] for folder, part in report["folders"].items()}

@@ -110,6 +110,7 @@ def work(cfg: Stress) -> None:
     before = changed_scores(scorer, clips, cfg, Change("none", lambda track, _: track))
     costs: dict[str, Any] = {}
     for change in CHANGES:
+        print(f"stress: {change.name}, {len(clips)} clips")
         after = changed_scores(scorer, clips, cfg, change)
         if change is MIRROR:
             largest = hold_mirror(before, after, cfg.tolerance)
@@ -120,6 +121,7 @@ def work(cfg: Stress) -> None:
         make_detector(cfg.detect),
     )
     for name, (crf, scale) in RECODINGS.items():
+        print(f"stress: {name}, {len(fewer)} clips")
         after = recoded_scores(scorer, fewer, cfg, detector, crf, scale)
         costs[name] = compare(fewer, before, after, limits, cfg.bootstrap, cfg.seed)
     write({"folder": cfg.folder, "mirror_difference": largest, "changes": costs}, cfg)

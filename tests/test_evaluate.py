@@ -56,6 +56,8 @@ def read_report(settings):
 def test_the_report_is_json_and_every_number_is_one(done):
     report = read_report(done)
     assert set(report["folders"]) == {"simulated", "gym"} and report["data"]
+    assert report["validation"]["simulated"]["people"] == 1 and list(report["validation"]) == ["simulated"]
+    assert report["validation"]["simulated"]["faults"]["feet_too_far"]["prevalence"] == 0.5
     for part in report["folders"].values():
         assert part["people"] == 3 and set(part["faults"]) == set(FAULT_KEYS) == set(part["clips"])
         assert part["counting"]["clips"] == 6 and part["counting"]["exact_share"] in (1.0, None)

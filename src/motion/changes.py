@@ -11,6 +11,7 @@ from src.motion.keypoints import SKELETONS, Floats, Track, mirror
 Seed = np.random.Generator
 SPELL_S = 0.3
 """How long gaps and swaps last on average."""
+WANDER_S = 0.5
 FOCAL = 0.75
 """Focal length of an ordinary phone's main camera over the longer side of its picture."""
 
@@ -42,6 +43,21 @@ def noisier(track: Track, rng: Seed) -> Track:
     keypoints = track.keypoints.copy()
     size = np.sqrt(3) * jitter_px(keypoints)
     keypoints[..., :2] += (size * rng.standard_normal(keypoints[..., :2].shape)).astype(np.float32)
+    return replace(track, keypoints=keypoints)
+
+
+def wandering(track: Track, rng: Seed, share: float = 0.03) -> Track:
+    """Every point wanders on its own, by 3 % of the trunk's length and with half a second's memory, as detectors err."""
+    skeleton, keypoints = SKELETONS[track.skeleton], track.keypoints.copy()
+    trunk = keypoints[:, skeleton.index("left_shoulder"), :2] - keypoints[:, skeleton.index("left_hip"), :2]
+    seen = np.isfinite(trunk[:, 0])
+    length = float(np.median(np.hypot(*trunk[seen].T))) if seen.any() else 0.0
+    keep = np.exp(-1 / (WANDER_S * track.fps_hz))
+    fresh = rng.standard_normal(keypoints[..., :2].shape)
+    fresh[1:] *= np.sqrt(1 - keep**2)
+    for t in range(1, len(fresh)):
+        fresh[t] += keep * fresh[t - 1]
+    keypoints[..., :2] += (share * length * fresh).astype(np.float32)
     return replace(track, keypoints=keypoints)
 
 
@@ -93,6 +109,7 @@ CHANGES = (
     MIRROR,
     Change("half the frame rate", halved),
     Change("twice the jitter", noisier),
+    Change("points wander by 3 % of the trunk", wandering),
     Change("20 % of points missing", dropped),
     Change("left and right swapped for 20 %", swapped),
     Change("25 % faster", lambda track, _: at_tempo(track, 0.8), 0.8),

@@ -57,6 +57,10 @@ class Judged:
         kept = [self.samples[i] for i in chosen], [self.truths[i] for i in chosen]
         return Judged(*kept, self.faults[chosen], self.decisions[chosen], scores)
 
+    def of(self, folder: str) -> "Judged":
+        """The rows of one folder."""
+        return self.rows(np.flatnonzero([s.folder == folder for s in self.samples]))
+
     def with_scores(self, scores: Mapping[str, Array]) -> "Judged":
         """The same rows, judged by others as well."""
         return replace(self, scores={**self.scores, **scores})

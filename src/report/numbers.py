@@ -96,6 +96,13 @@ def decided(labels: Array, decisions: Array) -> dict[str, Any]:
     }
 
 
+def judge_decisions(judged: Judged) -> dict[str, Any]:
+    """Decisions per fault, and how many labels they are judged on."""
+    columns = enumerate(FAULT_KEYS)
+    faults = {key: counts_of(judged, i) | decided(judged.faults[:, i], judged.decisions[:, i]) for i, key in columns}
+    return {"faults": faults, "people": len(set(judged.people))}
+
+
 def hidden(judged: Judged, i: int) -> dict[str, Any]:
     """Reps from views that do not show fault ``i``, and in how many of them it is decided all the same (none should be)."""
     rows = np.array([s.view != "" and s.view not in FAULTS[i].views for s in judged.samples])

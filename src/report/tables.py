@@ -25,14 +25,14 @@ def origin(folder: str) -> str:
 
 def plain(value: float | None) -> str:
     """``0.91``, or a dash where nothing could be measured."""
-    return f"{value:.2f}" if value is not None and np.isfinite(value) else "–"
+    return f"{value:z.2f}" if value is not None and np.isfinite(value) else "–"
 
 
 def cell(number: Mapping[str, float]) -> str:
     """``0.91 (0.88-0.94)``, or a dash where nothing could be measured."""
     if not np.isfinite(number["value"]):
         return "–"
-    return f"{number['value']:.2f} ({plain(number['low'])}-{plain(number['high'])})"
+    return f"{number['value']:z.2f} ({plain(number['low'])}-{plain(number['high'])})"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -87,8 +87,8 @@ def baseline(numbers: Mapping[str, Any] | None) -> str:
 def ahead(faults: Mapping[str, Any]) -> list[str]:
     """Where a baseline beats the model, said plainly, with the interval of the difference."""
     found = [
-        f"{name} on `{key}` by {-n['model_ahead']['value']:.2f} "
-        f"(95 %: {-n['model_ahead']['high']:.2f} to {-n['model_ahead']['low']:.2f})"
+        f"{name} on `{key}` by {-n['model_ahead']['value']:z.2f} "
+        f"(95 %: {-n['model_ahead']['high']:z.2f} to {-n['model_ahead']['low']:z.2f})"
         for key, name, n in behind(faults)
     ]
     return [f"AP above the model's: {'; '.join(found)}." if found else "No baseline's AP is above the model's.", ""]
@@ -188,8 +188,8 @@ def difference(number: Mapping[str, float]) -> str:
     """``-0.03 (-0.07 to +0.01)``, or a dash where nothing could be measured."""
     if not np.isfinite(number["difference"]):
         return "–"
-    low, high = (f"{number[end]:+.2f}" if np.isfinite(number[end]) else "–" for end in ("low", "high"))
-    return f"{number['difference']:+.2f} ({low} to {high})"
+    low, high = (f"{number[end]:+z.2f}" if np.isfinite(number[end]) else "–" for end in ("low", "high"))
+    return f"{number['difference']:+z.2f} ({low} to {high})"
 
 
 def write_readme(path: Path, text: str) -> None:

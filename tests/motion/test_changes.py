@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import thrust, tops
+from conftest import TRUNK_M, thrust, tops
 
 from src.motion.changes import (
     CHANGES,
@@ -14,6 +14,7 @@ from src.motion.changes import (
     spells,
     swapped,
     tilted,
+    wandering,
 )
 from src.motion.keypoints import HIP_THRUST
 from src.motion.reps import find_reps
@@ -49,6 +50,14 @@ def test_a_point_that_is_never_seen_has_no_jitter():
     track = thrust(1)
     track.keypoints[:, 3] = (np.nan, np.nan, 0.0)
     assert (jitter_px(track.keypoints)[3] == 0).all() and np.isnan(noisier(track, rng()).keypoints[:, 3, :2]).all()
+
+
+def test_wandering_has_its_size_and_memory():
+    track = thrust(20, 30.0)
+    error = (wandering(track, rng(1)).keypoints - track.keypoints)[..., :2] / (420 * TRUNK_M)
+    assert error.std() == pytest.approx(0.03, rel=0.15)
+    lag = 15  # frames in half a second
+    assert (error[lag:] * error[:-lag]).mean() / error.var() == pytest.approx(np.exp(-1), abs=0.1)
 
 
 @pytest.mark.parametrize(("share", "fps_hz"), [(0.05, 30.0), (0.2, 15.0), (0.5, 60.0)])
