@@ -15,10 +15,14 @@ import pytest
 import torch
 
 from src.export import save_core
+from src.motion.camera import sample_camera
 from src.motion.dataset import COLUMNS
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, Track
+from src.motion.kinematics import sample_performance
 from src.motion.model import Core
+from src.motion.person import sample_person
+from src.video.render import render_clip, sample_look
 
 hypothesis.settings.register_profile("lockout", deadline=None, derandomize=True)  # the same cases on every machine
 hypothesis.settings.load_profile("lockout")
@@ -190,4 +194,14 @@ def core_path(tmp_path_factory):
     """An exported core with random weights."""
     path = tmp_path_factory.mktemp("core") / "core.pt"
     save_core(random_core(), FACTS, path, 1e-4)
+    return path
+
+
+@pytest.fixture(scope="session")
+def lifter(tmp_path_factory):
+    """A rendered clip that the shipped core and the real detector judge: one person from the side, two reps."""
+    path, rng = tmp_path_factory.mktemp("lifter") / "lifter.mp4", np.random.default_rng(4)
+    perf = sample_performance(sample_person(rng), 2, 10.0, rng)
+    camera = sample_camera(perf.joints[:, :21], 10.0, (256, 144), "side", rng)
+    render_clip(perf, camera, sample_look(rng), path)
     return path
