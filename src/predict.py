@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from urllib.parse import quote
 
 import torch
 from rich.console import Console
 
-from src.batch.inputs import InputError, Job, find_jobs
+from src.batch.inputs import InputError, Job, file_name, find_jobs
 from src.batch.poses import pose_paths, save_poses
 from src.batch.progress import Bar
 from src.batch.records import Record, read_record, record_of, write_record, write_text
@@ -30,6 +31,7 @@ from src.motion import verdict as motion_code
 from src.motion.keypoints import Track
 from src.motion.model import ModelError
 from src.motion.verdict import Scorer, Verdict, judge_track
+from src.pages.page import Source, write_index, write_page
 from src.video.clips import ClipError
 from src.video.tflite import WeightsError
 
@@ -64,19 +66,25 @@ def score(path: Path | str, judge: Judge | None = None, name: str = "") -> tuple
 
 @dataclass(frozen=True)
 class Order:
-    """What is wanted of every clip, the same in every process of a run."""
+    """What is wanted of every clip, the same in every process of a run; ``pages`` is plain, anonymized or empty for none."""
 
     out: Path
     core: Path
     cfg: Detect
     poses: bool = False
+    pages: str = ""
     threads: int = 0
 
     def stamp(self, path: Path) -> dict[str, str]:
         """All that a clip's verdict depends on; ``OSError`` when the clip cannot be read."""
         content, _, settings = key(path, self.cfg).strip().partition(" ")
         device = choose_device(self.cfg.device).type
-        return {"clip": content, "core": core_hash(self.core), "settings": f"{settings} {device} {code_hash()}"}
+        extras = f"poses={self.poses} pages={self.pages}"
+        return {
+            "clip": content,
+            "core": core_hash(self.core),
+            "settings": f"{settings} {device} {code_hash()} {extras}",
+        }
 
     def done(self, job: Job) -> Record | None:
         """The record of a clip that was scored from this very content, core and settings; None when there is work."""
@@ -90,7 +98,8 @@ class Order:
 
     def extras(self, job: Job) -> list[Path]:
         """Files of a judged clip beside its JSON."""
-        return [*(pose_paths(self.out, job.name) if self.poses else ())]
+        page = [page_folder(self.out, job.name) / "index.html"] if self.pages else []
+        return [*(pose_paths(self.out, job.name) if self.poses else ()), *page]
 
 
 @cache
@@ -122,9 +131,32 @@ def judge_job(order: Order, judge: Judge, job: Job) -> Record:
     verdict, track = score(job.path, judge, job.name)
     if track is not None and order.poses:
         save_poses(order.out, job.name, track)
+    if track is not None and order.pages:
+        try:
+            make_page(order, judge, job, verdict, track)
+        except ClipError as error:  # it changed or vanished since
+            verdict, track = Verdict(job.name, "unreadable", error.reason), None
     record = record_of(verdict, judge.scorer, track.detector if track else "", stamp if track else {})
     write_record(order.out, record)
     return record
+
+
+def page_folder(out: Path, clip: str) -> Path:
+    """``report/<clip>/``."""
+    return out / "report" / file_name(clip)
+
+
+def make_page(order: Order, judge: Judge, job: Job, verdict: Verdict, track: Track) -> None:
+    """The clip's page with film and lockouts; ``ClipError`` when the clip cannot be read a second time."""
+    source = Source(job.path, order.cfg.fps_hz, order.pages == "anonymized")
+    links = {"index": "../index.html", "json": f"../../json/{quote(file_name(job.name))}.json"}
+    write_page(page_folder(order.out, job.name), verdict, track, judge.scorer.metadata, source, links)
+
+
+def make_index(results: Results) -> None:
+    """``report/index.html``: every clip of the run, linked where it has a page."""
+    names = {str(row["clip"]): file_name(str(row["clip"])) for row in results.rows if row["status"] != "unreadable"}
+    write_index(results.out / "report" / "index.html", results.rows, names)
 
 
 def lost_record(scorer: Scorer, job: Job, lost: Lost) -> Record:
@@ -158,6 +190,8 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
         answers.close()
         if results.rows:  # else an earlier run's tables stay
             results.write()
+            if order.pages:
+                make_index(results)
     return results
 
 
@@ -172,7 +206,8 @@ def order_of(args: argparse.Namespace) -> Order:
     if args.workers < 0:
         raise ConfigError(f"--workers {args.workers}: the number of processes must not be negative")
     threads = max(1, (os.cpu_count() or 1) // args.workers) if args.workers else 0
-    return Order(args.out, args.core, cfg, args.save_poses, threads)
+    pages = "anonymized" if args.anonymize else "plain" if args.report else ""
+    return Order(args.out, args.core, cfg, args.save_poses, pages, threads)
 
 
 def make_folder(out: Path) -> None:
@@ -208,6 +243,8 @@ def parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="leave out clips whose results are there and still true")
     add("--strict", action="store_true", help="stop at the first clip that cannot be read")
     add("--save-poses", action="store_true", help="also write poses/<clip>.npz and .trc (OpenSim)")
+    add("--report", action="store_true", help="also write report/index.html and a page per clip with film and lockouts")
+    add("--anonymize", action="store_true", help="as --report, with the lifter's head hidden")
     add("--quiet", action="store_true", help="no progress bar, no table")
     return p
 

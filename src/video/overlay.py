@@ -1,0 +1,235 @@
+"""The skeleton drawn over its clip: an H.264 film that browsers play, and the lockouts with their measured angles."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from src.motion.keypoints import SKELETONS, Track
+from src.motion.measure import Measures
+from src.video import clips
+
+Picture = NDArray[np.uint8]
+Points = NDArray[np.float64]
+
+FILM_PX = 960
+"""Longer side of the film; stills keep the size at which the detector saw the clip."""
+LEFT, RIGHT, MIDDLE = (255, 176, 0), (86, 180, 233), (240, 240, 240)
+INK, ANGLE = (18, 20, 24), (255, 255, 255)
+HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+HEAD_SIZE = 0.42
+"""Least radius of a hidden head, in body scales (mean of trunk, thigh and shank); a head is about 0.5 long."""
+BLOCKS = 5
+"""A hidden head is left with so many patches of mean colour across."""
+
+
+@dataclass(frozen=True)
+class Still:
+    """A moment to keep as a picture: the row of the track, the file, the angles to write into it."""
+
+    row: int
+    path: Path
+    measures: Measures
+
+
+def annotate(
+    video: Path, track: Track, fps_hz: float, film: Path, stills: Sequence[Still], anonymize: bool = False
+) -> None:
+    """Write the film and the stills of a clip whose track was made at ``fps_hz``; ``ClipError`` when it cannot be read again.
+
+    anonymize: the lifter's head is hidden; while it is nowhere known the whole picture is.
+    """
+    wanted = {still.row: still for still in stills}
+    heads = head_circles(track) if anonymize else None
+
+    def pictures() -> Iterator[Picture]:
+        batches = clips.read(video, fps_hz=fps_hz, max_side_px=max(track.size_px))
+        frames = (frame for batch, _ in batches for frame in batch)
+        for t, (frame, keypoints) in enumerate(zip(frames, track.keypoints, strict=True)):
+            plain = hide(frame, heads[t]) if heads is not None else frame.copy()
+            if t in wanted:
+                save_jpeg(wanted[t].path, lockout(plain.copy(), keypoints, track.skeleton, wanted[t].measures))
+            yield skeleton(plain, keypoints, track.skeleton)
+
+    write_film(film, pictures(), track.fps_hz, track.size_px)
+
+
+def write_film(path: Path, pictures: Iterator[Picture], fps_hz: float, size_px: tuple[int, int]) -> None:
+    """H.264 4:2:0 with its index in front, in one step; even sides, at most ``FILM_PX``; no sound, no metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    scale = min(1.0, FILM_PX / max(size_px))
+    width, height = (max(2, 2 * round(side * scale / 2)) for side in size_px)
+    rate = Fraction(fps_hz).limit_denominator(1001)
+    with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as box:
+        stream: Any = box.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = 1
+        stream.options = {"crf": "25", "preset": "veryfast"}
+        for t, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame = frame.reformat(width=width, height=height, format="yuv420p")
+            frame.pts, frame.time_base = t, 1 / rate
+            box.mux(stream.encode(frame))
+        box.mux(stream.encode())
+    part.replace(path)
+
+
+def save_jpeg(path: Path, picture: Picture) -> None:
+    """A JPEG in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    Image.fromarray(picture).save(part, "JPEG", quality=88)
+    part.replace(path)
+
+
+def skeleton(picture: Picture, keypoints: NDArray[np.float32], name: str) -> Picture:
+    """Bones and joints (K, 3) drawn into a picture (H, W, 3): left orange, right blue, dark rims for any background."""
+    body, unit = SKELETONS[name], line_px(picture)
+    places = {point: pixel(xy) for point, xy in zip(body.points, keypoints, strict=True) if np.isfinite(xy[0])}
+    bones = [(a, b) for a, b in body.bones if a in places and b in places]
+    for extra, colours in ((unit, None), (0, COLOURS)):
+        for a, b in bones:
+            colour = colours[side(a, b)] if colours else INK
+            cv2.line(picture, places[a], places[b], colour, 2 * unit + extra, cv2.LINE_AA)
+    for point, place in places.items():
+        if any(point in bone for bone in bones):
+            cv2.circle(picture, place, 2 * unit, INK, -1, cv2.LINE_AA)
+            cv2.circle(picture, place, 2 * unit - max(1, unit // 2), COLOURS[side(point, point)], -1, cv2.LINE_AA)
+    return picture
+
+
+COLOURS = {"left": LEFT, "right": RIGHT, "": MIDDLE}
+
+
+def side(a: str, b: str) -> str:
+    """left, right, or nothing for what joins both."""
+    sides = {a.partition("_")[0], b.partition("_")[0]}
+    return sides.pop() if len(sides) == 1 and sides <= {"left", "right"} else ""
+
+
+def line_px(picture: Picture) -> int:
+    """Thickness that suits the picture."""
+    return max(1, int(max(picture.shape[:2]) / 640 + 0.5))
+
+
+def pixel(xy: NDArray[np.floating]) -> tuple[int, int]:
+    """A point as whole pixels; far outside stays within what the drawing takes."""
+    x, y = np.clip(np.round(xy[:2]), -20_000, 20_000)
+    return int(x), int(y)
+
+
+def lockout(picture: Picture, keypoints: NDArray[np.float32], name: str, measures: Measures) -> Picture:
+    """The skeleton with arcs at hip, knee and shin, and the angles that were measured there."""
+    skeleton(picture, keypoints, name)
+    joints = {part: centre(keypoints, name, part) for part in ("shoulder", "hip", "knee", "ankle")}
+    length = np.nanmedian([np.hypot(*(joints[a] - joints[b])) for a, b in (("hip", "knee"), ("knee", "ankle"))])
+    if not np.isfinite(length):
+        return picture
+    radius = 0.26 * float(length)
+    up = joints["ankle"] + (0.0, -float(length))
+    arcs = (
+        ("hip", "shoulder", "knee", measures.hip_top_deg),
+        ("knee", "hip", "ankle", measures.knee_top_deg),
+        ("ankle", "knee", up, measures.shin_top_deg),
+    )
+    labels = []
+    for at, a, b, degrees in arcs:
+        ends = [joints[end] if isinstance(end, str) else end for end in (a, b)]
+        if np.isfinite([joints[at], *ends]).all() and np.isfinite(degrees):
+            if at == "ankle":
+                cv2.line(picture, pixel(joints[at]), pixel(up), ANGLE, line_px(picture), cv2.LINE_AA)
+            labels.append((f"{degrees:.0f}°", arc(picture, joints[at], ends[0], ends[1], degrees, radius)))
+    return written(picture, labels)
+
+
+def centre(keypoints: NDArray[np.float32], name: str, part: str) -> Points:
+    """Mean place (2,) of a left and right joint, of one where the other is missing, NaN without both."""
+    body = SKELETONS[name]
+    pair = keypoints[[body.index(f"left_{part}"), body.index(f"right_{part}")], :2].astype(np.float64)
+    pair = pair[np.isfinite(pair[:, 0])]
+    return pair.mean(axis=0) if len(pair) else np.full(2, np.nan)
+
+
+def arc(picture: Picture, at: Points, a: Points, b: Points, degrees: float, radius: float) -> Points:
+    """Draw the arc from a to b round a joint; of its two ways round the one of the measured size, or else the upper one.
+
+    Returns where its label goes.
+    """
+    start, end = (math.degrees(math.atan2(*(p - at)[::-1])) for p in (a, b))
+    ways = [(start, (end - start) % 360.0), (end, (start - end) % 360.0)]
+    first, sweep = min(
+        ways, key=lambda way: (round(abs(way[1] - abs(degrees)) / 15), math.sin(math.radians(way[0] + way[1] / 2)))
+    )
+    turns = np.radians(first + np.linspace(0.0, sweep, 40))
+    path = np.stack([at[0] + radius * np.cos(turns), at[1] + radius * np.sin(turns)], -1)
+    for colour, extra in ((INK, 2), (ANGLE, 0)):
+        thickness = line_px(picture) * (1 + extra)
+        cv2.polylines(picture, [np.round(path).astype(np.int32)], False, colour, thickness, cv2.LINE_AA)
+    middle = math.radians(first + sweep / 2)
+    return at + 1.75 * radius * np.array([math.cos(middle), math.sin(middle)])
+
+
+def written(picture: Picture, labels: Sequence[tuple[str, Points]]) -> Picture:
+    """Labels on dark plates, inside the picture."""
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image, "RGBA")
+    font = ImageFont.load_default(size=max(11, round(max(picture.shape[:2]) / 44)))
+    for text, (x, y) in labels:
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font, anchor="lt")
+        half = np.array([(right - left) / 2 + 6, (bottom - top) / 2 + 5])
+        x, y = np.clip((x, y), half, np.maximum(half, np.array(image.size) - half))
+        draw.rounded_rectangle((x - half[0], y - half[1], x + half[0], y + half[1]), 5, fill=(*INK, 210))
+        draw.text((x, y), text, font=font, fill=ANGLE, anchor="mm")
+    return np.asarray(image)
+
+
+def head_circles(track: Track) -> Points:
+    """Where the lifter's head is, (T, 3): x px, y px, radius px; gaps are bridged, all NaN where no head is ever seen."""
+    body = SKELETONS[track.skeleton]
+    head = track.keypoints[:, [body.index(point) for point in HEAD], :2].astype(np.float64)
+    seen = np.flatnonzero(np.isfinite(head[..., 0]).any(axis=1))
+    if not len(seen):
+        return np.full((len(head), 3), np.nan)
+    middle = np.nanmean(head[seen], axis=1)  # (S, 2)
+    reach = np.nanmax(np.linalg.norm(head[seen] - middle[:, None], axis=-1), axis=1)
+    radius = np.maximum(2.2 * reach, HEAD_SIZE * body_scale(track))
+    rows = np.column_stack([middle, radius])
+    frames = np.arange(len(head))
+    circles = np.column_stack([np.interp(frames, seen, column) for column in rows.T])
+    apart = np.abs(frames[:, None] - seen[np.abs(frames[:, None] - seen).argmin(axis=1)][:, None])[:, 0]
+    circles[:, 2] *= 1.0 + apart / track.fps_hz  # the longer unseen, the less is known where it is
+    return circles
+
+
+def body_scale(track: Track) -> float:
+    """Median length of trunk, thigh and shank in px; 0 where they were never seen."""
+    parts = [np.array([centre(row, track.skeleton, part) for row in track.keypoints]) for part in CHAIN]
+    lengths = [np.linalg.norm(a - b, axis=1) for a, b in zip(parts[1:], parts[:-1], strict=True)]
+    known = np.concatenate(lengths)
+    known = known[np.isfinite(known)]
+    return float(np.median(known)) if len(known) else 0.0
+
+
+CHAIN = ("shoulder", "hip", "knee", "ankle")
+
+
+def hide(frame: Picture, circle: Points) -> Picture:
+    """A copy with what lies in the circle reduced to a few patches of mean colour; the whole picture where it is NaN."""
+    height, width = frame.shape[:2]
+    x, y, radius = circle if np.isfinite(circle).all() else (width / 2, height / 2, float(max(width, height)))
+    block = max(2, round(2 * radius / BLOCKS))
+    small = cv2.resize(frame, (max(1, width // block), max(1, height // block)), interpolation=cv2.INTER_AREA)
+    coarse = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.circle(mask, pixel(np.array([x, y])), math.ceil(radius), 1, -1)
+    hidden: Picture = np.where(mask[..., None] == 1, coarse, frame)
+    return hidden
