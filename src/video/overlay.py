@@ -21,9 +21,12 @@ Picture = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
 FILM_PX = 960
-"""Longer side of the film; stills keep the size at which the detector saw the clip."""
+"""Longer side of the film."""
+STILL_PX = (960, 540)
+"""Stills show the lifter and a margin, all at one size."""
 LEFT, RIGHT, MIDDLE = (255, 176, 0), (86, 180, 233), (240, 240, 240)
 INK, ANGLE = (18, 20, 24), (255, 255, 255)
+CHAIN = ("shoulder", "hip", "knee", "ankle")
 HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 HEAD_SIZE = 0.42
 """Least radius of a hidden head, in body scales (mean of trunk, thigh and shank); a head is about 0.5 long."""
@@ -56,7 +59,7 @@ def annotate(
         for t, (frame, keypoints) in enumerate(zip(frames, track.keypoints, strict=True)):
             plain = hide(frame, heads[t]) if heads is not None else frame.copy()
             if t in wanted:
-                save_jpeg(wanted[t].path, lockout(plain.copy(), keypoints, track.skeleton, wanted[t].measures))
+                save_jpeg(wanted[t].path, lockout(*closer(plain, keypoints), track.skeleton, wanted[t].measures))
             yield skeleton(plain, keypoints, track.skeleton)
 
     write_film(film, pictures(), track.fps_hz, track.size_px)
@@ -127,15 +130,36 @@ def pixel(xy: NDArray[np.floating]) -> tuple[int, int]:
     return int(x), int(y)
 
 
+def closer(picture: Picture, keypoints: NDArray[np.float32]) -> tuple[Picture, NDArray[np.float32]]:
+    """The part of a picture that shows the lifter, at ``STILL_PX``, and the keypoints in it; black beyond the picture."""
+    seen = keypoints[np.isfinite(keypoints[:, 0]), :2].astype(np.float64)
+    height, width = picture.shape[:2]
+    low, high = (seen.min(axis=0), seen.max(axis=0)) if len(seen) else (np.zeros(2), np.array([width, height], float))
+    middle, span = (low + high) / 2, 1.3 * np.maximum(high - low, 16.0)
+    scale = min(STILL_PX[0] / span[0], STILL_PX[1] / span[1])
+    scale = max(scale, min(STILL_PX[0] / width, STILL_PX[1] / height))  # never smaller than the whole picture
+    room = np.maximum(0.0, np.array([width, height]) - np.array(STILL_PX) / scale) / 2
+    middle = np.clip(middle, np.array([width, height]) / 2 - room, np.array([width, height]) / 2 + room)
+    shift = np.array(STILL_PX) / 2 - scale * middle
+    way = np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
+    part: Picture = cv2.warpAffine(picture, way, STILL_PX, flags=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    moved = keypoints.copy()
+    moved[:, :2] = scale * moved[:, :2] + shift
+    return part, moved
+
+
 def lockout(picture: Picture, keypoints: NDArray[np.float32], name: str, measures: Measures) -> Picture:
     """The skeleton with arcs at hip, knee and shin, and the angles that were measured there."""
     skeleton(picture, keypoints, name)
-    joints = {part: centre(keypoints, name, part) for part in ("shoulder", "hip", "knee", "ankle")}
-    length = np.nanmedian([np.hypot(*(joints[a] - joints[b])) for a, b in (("hip", "knee"), ("knee", "ankle"))])
-    if not np.isfinite(length):
+    joints = {part: centre(keypoints, name, part) for part in CHAIN}
+    lengths = [float(np.hypot(*(joints[a] - joints[b]))) for a, b in (("hip", "knee"), ("knee", "ankle"))]
+    length = max((value for value in lengths if np.isfinite(value)), default=0.0)
+    if not length > 0:
         return picture
-    radius = 0.26 * float(length)
-    up = joints["ankle"] + (0.0, -float(length))
+    radius = 0.22 * length
+    chain = np.array([joints[part] for part in CHAIN])
+    cv2.polylines(picture, [np.round(chain[np.isfinite(chain[:, 0])]).astype(np.int32)], False, ANGLE, 1, cv2.LINE_AA)
+    up = joints["ankle"] + (0.0, -length)
     arcs = (
         ("hip", "shoulder", "knee", measures.hip_top_deg),
         ("knee", "hip", "ankle", measures.knee_top_deg),
@@ -171,18 +195,18 @@ def arc(picture: Picture, at: Points, a: Points, b: Points, degrees: float, radi
     )
     turns = np.radians(first + np.linspace(0.0, sweep, 40))
     path = np.stack([at[0] + radius * np.cos(turns), at[1] + radius * np.sin(turns)], -1)
-    for colour, extra in ((INK, 2), (ANGLE, 0)):
-        thickness = line_px(picture) * (1 + extra)
+    for colour, times in ((INK, 4), (ANGLE, 2)):
+        thickness = line_px(picture) * times
         cv2.polylines(picture, [np.round(path).astype(np.int32)], False, colour, thickness, cv2.LINE_AA)
     middle = math.radians(first + sweep / 2)
-    return at + 1.75 * radius * np.array([math.cos(middle), math.sin(middle)])
+    return at + 1.9 * radius * np.array([math.cos(middle), math.sin(middle)])
 
 
 def written(picture: Picture, labels: Sequence[tuple[str, Points]]) -> Picture:
     """Labels on dark plates, inside the picture."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
-    font = ImageFont.load_default(size=max(11, round(max(picture.shape[:2]) / 44)))
+    font = ImageFont.load_default(size=max(11, round(max(picture.shape[:2]) / 30)))
     for text, (x, y) in labels:
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font, anchor="lt")
         half = np.array([(right - left) / 2 + 6, (bottom - top) / 2 + 5])
@@ -217,9 +241,6 @@ def body_scale(track: Track) -> float:
     known = np.concatenate(lengths)
     known = known[np.isfinite(known)]
     return float(np.median(known)) if len(known) else 0.0
-
-
-CHAIN = ("shoulder", "hip", "knee", "ankle")
 
 
 def hide(frame: Picture, circle: Points) -> Picture:

@@ -22,7 +22,9 @@ class Browser:
         command = ["bash", "-c", start, "bash", CHROMIUM, f"--user-data-dir={folder}", *FLAGS.split()]
         environment = os.environ | {"IN": str(to_it), "OUT": str(from_it), "HOME": str(folder)}
         self.log = open(Path(folder) / "log", "wb")
-        self.process = subprocess.Popen(command, env=environment, pass_fds=(to_it, from_it), stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            command, env=environment, pass_fds=(to_it, from_it), stdout=self.log, stderr=self.log
+        )
         os.close(to_it)
         os.close(from_it)
         self.pipe, self.count, self.events, self.session = os.fdopen(self.read_from, "rb"), 0, [], None
@@ -35,8 +37,9 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
+        self.session = None
+        self.call("Browser.close")
+        self.process.wait(30)
         self.pipe.close()
         os.close(self.send_to)
         self.log.close()
@@ -45,7 +48,9 @@ class Browser:
         """Ask and wait for the answer; events that come before it are kept."""
         self.count += 1
         asked = {"id": self.count, "method": method, "params": params}
-        os.write(self.send_to, json.dumps(asked | ({"sessionId": self.session} if self.session else {})).encode() + b"\0")
+        os.write(
+            self.send_to, json.dumps(asked | ({"sessionId": self.session} if self.session else {})).encode() + b"\0"
+        )
         while (message := self.message()).get("id") != self.count:
             self.events.append(message)
         assert "error" not in message, message
@@ -72,7 +77,9 @@ class Browser:
 
     def js(self, expression):
         """Value of an expression, awaited when it is a promise."""
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
