@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from src import __version__
@@ -14,7 +13,7 @@ from src.motion.faults import FAULTS
 from src.motion.keypoints import Track
 from src.motion.verdict import RepVerdict, Verdict
 from src.pages.charts import evidence_area, hip_curve
-from src.pages.words import KINDS, findings, headline
+from src.pages.words import KINDS, findings, headline, number
 from src.video.overlay import Still, annotate
 
 
@@ -32,11 +31,6 @@ def templates() -> Environment:
     found = Environment(loader=PackageLoader("src.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     found.filters |= {"quote": lambda text: quote(text, safe=""), "number": number, "clock": clock}
     return found
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    """A number, or a dash where there is none."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
 
 
 def clock(seconds: float) -> str:

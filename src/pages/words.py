@@ -38,6 +38,11 @@ class Finding:
     cues: list[str]
 
 
+def number(value: float | None, digits: int = 0) -> str:
+    """A number, or a dash where there is none; never -0."""
+    return "–" if value is None or not np.isfinite(value) else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
 def headline(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     if verdict.status != "ok":
@@ -85,7 +90,7 @@ def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limit
     if decision == 0:
         return f"Probability {p:.2f} is below {absent:.2f}."
     if verdict.status != "ok":
-        return f"Nothing is claimed: {verdict.reason}."
+        return "Nothing is claimed of this clip, as said above."
     if not observable(verdict, fault):
         return f"Too little of what shows it is visible; it is judged from {' or '.join(view_word(v) for v in fault.views)}."
     if present > 1:
@@ -108,7 +113,7 @@ def cues(fault: Fault, reps: Sequence[RepVerdict]) -> list[str]:
             continue
         values = [v for rep in reps if np.isfinite(v := float(getattr(rep.measures, cue.quantity)))]
         digits = 0 if unit else 2
-        measured = " · ".join(f"{value:.{digits}f}{unit}" for value in values) or "not measured"
+        measured = " · ".join(f"{number(value, digits)}{unit}" for value in values) or "not measured"
         sign = "≥" if cue.present > cue.absent else "≤"
         lines.append(f"{words}: {measured} (working limit {sign} {cue.present:.{digits}f}{unit})")
     return lines
