@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from urllib.parse import quote
 
 import torch
 from rich.console import Console
 
-from src.batch.inputs import InputError, Job, file_name, find_jobs
+from src.batch.inputs import InputError, Job, find_jobs
+from src.batch.options import CORE, parser
 from src.batch.poses import pose_paths, save_poses
 from src.batch.progress import Bar
 from src.batch.records import Record, read_record, record_of, write_record, write_text
@@ -31,11 +31,9 @@ from src.motion import verdict as motion_code
 from src.motion.keypoints import Track
 from src.motion.model import ModelError
 from src.motion.verdict import Scorer, Verdict, judge_track
-from src.pages.page import Source, write_index, write_page
+from src.pages.page import Source, page_folder, write_index, write_page
 from src.video.clips import ClipError
 from src.video.tflite import WeightsError
-
-CORE = Path("data/models/core.pt")
 
 
 class Judge:
@@ -133,30 +131,13 @@ def judge_job(order: Order, judge: Judge, job: Job) -> Record:
         save_poses(order.out, job.name, track)
     if track is not None and order.pages:
         try:
-            make_page(order, judge, job, verdict, track)
+            source = Source(job.path, order.cfg.fps_hz, order.pages == "anonymized")
+            write_page(order.out, verdict, track, judge.scorer.metadata, source)
         except ClipError as error:  # it changed or vanished since
             verdict, track = Verdict(job.name, "unreadable", error.reason), None
     record = record_of(verdict, judge.scorer, track.detector if track else "", stamp if track else {})
     write_record(order.out, record)
     return record
-
-
-def page_folder(out: Path, clip: str) -> Path:
-    """``report/<clip>/``."""
-    return out / "report" / file_name(clip)
-
-
-def make_page(order: Order, judge: Judge, job: Job, verdict: Verdict, track: Track) -> None:
-    """The clip's page with film and lockouts; ``ClipError`` when the clip cannot be read a second time."""
-    source = Source(job.path, order.cfg.fps_hz, order.pages == "anonymized")
-    links = {"index": "../index.html", "json": f"../../json/{quote(file_name(job.name))}.json"}
-    write_page(page_folder(order.out, job.name), verdict, track, judge.scorer.metadata, source, links)
-
-
-def make_index(results: Results) -> None:
-    """``report/index.html``: every clip of the run, linked where it has a page."""
-    names = {str(row["clip"]): file_name(str(row["clip"])) for row in results.rows if row["status"] != "unreadable"}
-    write_index(results.out / "report" / "index.html", results.rows, names)
 
 
 def lost_record(scorer: Scorer, job: Job, lost: Lost) -> Record:
@@ -191,7 +172,7 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
         if results.rows:  # else an earlier run's tables stay
             results.write()
             if order.pages:
-                make_index(results)
+                write_index(order.out, results.rows)
     return results
 
 
@@ -217,36 +198,6 @@ def make_folder(out: Path) -> None:
         (out / "json" / ".writable").unlink()
     except OSError as error:
         raise ConfigError(f"--out {out}: results cannot be written there ({error.strerror})") from error
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m src.predict", description="Judge hip-thrust videos for four faults, per rep and per clip.",
-        epilog="Exit status: 0 all read, 3 some clips were not, 2 wrong usage, 1 results could not be written.",
-    )  # fmt: skip
-    add = p.add_argument
-    add(
-        "inputs",
-        nargs="+",
-        metavar="INPUT",
-        help="files, folders, 'quoted patterns', CSVs with a column clip or path, - = stdin",
-    )
-    add("--out", type=Path, default=Path("results"), help="folder of the results (default: results)")
-    add("--core", type=Path, default=CORE, help=f"exported core (default: {CORE})")
-    add("--device", choices=("auto", "cpu", "cuda"), help="default: as in conf/config.yaml")
-    add("--detector", choices=("blazepose", "keypointrcnn"), help="default: as in conf/config.yaml")
-    add("--weights", type=Path, help="folder or file of the detector's weights")
-    add("--fps", type=float, help="frames per second that the detector sees (default: 30)")
-    add("--workers", type=int, default=1, help="clips at once, a process each (default: 1; 0 = none, no time limit)")
-    add("--time-limit", type=float, default=900.0, help="seconds after which a clip is given up (default: 900)")
-    add("--resume", action="store_true", help="leave out clips whose results are there and still true")
-    add("--strict", action="store_true", help="stop at the first clip that cannot be read")
-    add("--save-poses", action="store_true", help="also write poses/<clip>.npz and .trc (OpenSim)")
-    add("--report", action="store_true", help="also write report/index.html and a page per clip with film and lockouts")
-    add("--anonymize", action="store_true", help="as --report, with the lifter's head hidden")
-    add("--quiet", action="store_true", help="no progress bar, no table")
-    return p
 
 
 def main() -> None:

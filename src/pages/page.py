@@ -9,6 +9,8 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from src import __version__
+from src.batch.inputs import file_name
+from src.batch.records import write_text
 from src.motion.faults import FAULTS
 from src.motion.keypoints import Track
 from src.motion.verdict import RepVerdict, Verdict
@@ -38,13 +40,18 @@ def clock(seconds: float) -> str:
     return f"{int(seconds // 60)}:{seconds % 60:04.1f}"
 
 
-def write_page(
-    folder: Path, verdict: Verdict, track: Track, model: Mapping[str, Any], source: Source, links: Mapping[str, str]
-) -> None:
+def page_folder(out: Path, clip: str) -> Path:
+    """``report/<clip>/`` in the folder of the results."""
+    return out / "report" / file_name(clip)
+
+
+def write_page(out: Path, verdict: Verdict, track: Track, model: Mapping[str, Any], source: Source) -> None:
     """``index.html``, ``film.mp4`` and ``rep_<n>.jpg`` in a clip's folder, the page last; ``ClipError`` as ``annotate``.
 
-    model: metadata of the core. links: relative addresses of the ``index`` and the clip's ``json``.
+    model: metadata of the core.
     """
+    folder = page_folder(out, verdict.clip)
+    links = {"index": "../index.html", "json": f"../../json/{quote(folder.name)}.json"}
     stills = [Still(top_row(rep, track), folder / f"rep_{rep.rep}.jpg", rep.measures) for rep in verdict.reps]
     annotate(source.video, track, source.fps_hz, folder / "film.mp4", stills, source.anonymize)
     page = templates().get_template("clip.html")
@@ -52,21 +59,14 @@ def write_page(
     charts = {"curve": hip_curve(track), "rows": timeline(verdict, track), "reps": reps_of(verdict, track)}
     words = {"headline": headline(verdict), "findings": findings(verdict, model), "version": __version__}
     html = page.render(**facts, **charts, **words, duration_s=len(track.keypoints) / track.fps_hz)
-    write_html(folder / "index.html", html)
+    write_text(folder / "index.html", html)
 
 
-def write_index(path: Path, rows: Sequence[Mapping[str, Any]], folders: Mapping[str, str]) -> None:
-    """The list of all clips of a run; ``folders`` names each clip's own folder, where it has a page."""
+def write_index(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``report/index.html``: every clip of a run, linked where it could be read and so has a page."""
+    folders = {row["clip"]: file_name(row["clip"]) for row in rows if row["status"] != "unreadable"}
     html = templates().get_template("index.html").render(rows=rows, folders=folders, faults=FAULTS, version=__version__)
-    write_html(path, html)
-
-
-def write_html(path: Path, html: str) -> None:
-    """A page in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(html, encoding="utf-8")
-    part.replace(path)
+    write_text(out / "report" / "index.html", html)
 
 
 def top_row(rep: RepVerdict, track: Track) -> int:

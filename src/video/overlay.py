@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from src.motion.keypoints import SKELETONS, Track
 from src.motion.measure import Measures
 from src.video import clips
+from src.video.anonymous import CHAIN, centre, head_circles, hide, pixel
 
 Picture = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -26,12 +27,6 @@ STILL_PX = (960, 540)
 """Stills show the lifter and a margin, all at one size."""
 LEFT, RIGHT, MIDDLE = (255, 176, 0), (86, 180, 233), (240, 240, 240)
 INK, ANGLE = (18, 20, 24), (255, 255, 255)
-CHAIN = ("shoulder", "hip", "knee", "ankle")
-HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
-HEAD_SIZE = 0.42
-"""Least radius of a hidden head, in body scales (mean of trunk, thigh and shank); a head is about 0.5 long."""
-BLOCKS = 5
-"""A hidden head is left with so many patches of mean colour across."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +119,6 @@ def line_px(picture: Picture) -> int:
     return max(1, int(max(picture.shape[:2]) / 640 + 0.5))
 
 
-def pixel(xy: NDArray[np.floating]) -> tuple[int, int]:
-    """A point as whole pixels; far outside stays within what the drawing takes."""
-    x, y = np.clip(np.round(xy[:2]), -20_000, 20_000)
-    return int(x), int(y)
-
-
 def closer(picture: Picture, keypoints: NDArray[np.float32]) -> tuple[Picture, NDArray[np.float32]]:
     """The part of a picture that shows the lifter, at ``STILL_PX``, and the keypoints in it; black beyond the picture."""
     seen = keypoints[np.isfinite(keypoints[:, 0]), :2].astype(np.float64)
@@ -175,14 +164,6 @@ def lockout(picture: Picture, keypoints: NDArray[np.float32], name: str, measure
     return written(picture, labels)
 
 
-def centre(keypoints: NDArray[np.float32], name: str, part: str) -> Points:
-    """Mean place (2,) of a left and right joint, of one where the other is missing, NaN without both."""
-    body = SKELETONS[name]
-    pair = keypoints[[body.index(f"left_{part}"), body.index(f"right_{part}")], :2].astype(np.float64)
-    pair = pair[np.isfinite(pair[:, 0])]
-    return pair.mean(axis=0) if len(pair) else np.full(2, np.nan)
-
-
 def arc(picture: Picture, at: Points, a: Points, b: Points, degrees: float, radius: float) -> Points:
     """Draw the arc from a to b round a joint; of its two ways round the one of the measured size, or else the upper one.
 
@@ -214,43 +195,3 @@ def written(picture: Picture, labels: Sequence[tuple[str, Points]]) -> Picture:
         draw.rounded_rectangle((x - half[0], y - half[1], x + half[0], y + half[1]), 5, fill=(*INK, 210))
         draw.text((x, y), text, font=font, fill=ANGLE, anchor="mm")
     return np.asarray(image)
-
-
-def head_circles(track: Track) -> Points:
-    """Where the lifter's head is, (T, 3): x px, y px, radius px; gaps are bridged, all NaN where no head is ever seen."""
-    body = SKELETONS[track.skeleton]
-    head = track.keypoints[:, [body.index(point) for point in HEAD], :2].astype(np.float64)
-    seen = np.flatnonzero(np.isfinite(head[..., 0]).any(axis=1))
-    if not len(seen):
-        return np.full((len(head), 3), np.nan)
-    middle = np.nanmean(head[seen], axis=1)  # (S, 2)
-    reach = np.nanmax(np.linalg.norm(head[seen] - middle[:, None], axis=-1), axis=1)
-    radius = np.maximum(2.2 * reach, HEAD_SIZE * body_scale(track))
-    rows = np.column_stack([middle, radius])
-    frames = np.arange(len(head))
-    circles = np.column_stack([np.interp(frames, seen, column) for column in rows.T])
-    apart = np.abs(frames[:, None] - seen[np.abs(frames[:, None] - seen).argmin(axis=1)][:, None])[:, 0]
-    circles[:, 2] *= 1.0 + apart / track.fps_hz  # the longer unseen, the less is known where it is
-    return circles
-
-
-def body_scale(track: Track) -> float:
-    """Median length of trunk, thigh and shank in px; 0 where they were never seen."""
-    parts = [np.array([centre(row, track.skeleton, part) for row in track.keypoints]) for part in CHAIN]
-    lengths = [np.linalg.norm(a - b, axis=1) for a, b in zip(parts[1:], parts[:-1], strict=True)]
-    known = np.concatenate(lengths)
-    known = known[np.isfinite(known)]
-    return float(np.median(known)) if len(known) else 0.0
-
-
-def hide(frame: Picture, circle: Points) -> Picture:
-    """A copy with what lies in the circle reduced to a few patches of mean colour; the whole picture where it is NaN."""
-    height, width = frame.shape[:2]
-    x, y, radius = circle if np.isfinite(circle).all() else (width / 2, height / 2, float(max(width, height)))
-    block = max(2, round(2 * radius / BLOCKS))
-    small = cv2.resize(frame, (max(1, width // block), max(1, height // block)), interpolation=cv2.INTER_AREA)
-    coarse = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    mask = np.zeros((height, width), np.uint8)
-    cv2.circle(mask, pixel(np.array([x, y])), math.ceil(radius), 1, -1)
-    hidden: Picture = np.where(mask[..., None] == 1, coarse, frame)
-    return hidden

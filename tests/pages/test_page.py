@@ -121,16 +121,16 @@ def test_the_hip_curve_spans_the_clip_and_nobody_has_none():
 def test_a_page_without_reps_still_has_its_film_and_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "annotate", lambda *_: None)
     verdict, model = verdict_of(thrust(0))
-    write_page(tmp_path / "a", verdict, thrust(0), model, Source(tmp_path, 30.0, False), {"index": "i", "json": "j"})
-    html = (tmp_path / "a/index.html").read_text()
+    write_page(tmp_path, verdict, thrust(0), model, Source(tmp_path, 30.0, False))
+    html = (tmp_path / "report/a.mp4/index.html").read_text()
     assert verdict.status == "no_reps" and "hips never rise" in html and 'id="film"' in html
 
 
 def test_an_index_of_many_clips_links_only_pages(tmp_path):
     row = {"clip": "a.mp4", "status": "ok", "reason": "judged", "reps": 2, "view": "side"} | {f.key: 0 for f in FAULTS}
-    rows = [row, row | {"clip": "b.mp4", "feet_too_far": 1}, row | {"clip": "c.mp4", "status": "unreadable"}]
-    write_index(tmp_path / "index.html", rows, {"a.mp4": "a.mp4", "b.mp4": "b 1.mp4"})
-    html = (tmp_path / "index.html").read_text()
+    rows = [row, row | {"clip": "b 1.mp4", "feet_too_far": 1}, row | {"clip": "c.mp4", "status": "unreadable"}]
+    write_index(tmp_path, rows)
+    html = (tmp_path / "report/index.html").read_text()
     assert [x for x in Links(html).found if x[0] != "#"] == [
         "a.mp4/rep_1.jpg", "a.mp4/index.html", "b%201.mp4/rep_1.jpg", "b%201.mp4/index.html",
     ]  # fmt: skip
