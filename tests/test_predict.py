@@ -399,7 +399,9 @@ def test_cuda_without_cuda_fails_by_name(core_path, tmp_path, monkeypatch, capsy
 
 
 def test_predict_needs_neither_trainer_nor_tracker():
-    known = "src hydra omegaconf antlr4 yaml packaging rich markdown_it mdurl pygments av decord cv2 pyarrow".split()
+    known = (
+        "src hydra omegaconf antlr4 yaml packaging rich markdown_it mdurl pygments av decord cv2 pyarrow PIL".split()
+    )
     done = torch_alone("import src.predict; print('ok')", also=known)
     assert done.stdout == "ok\n", done.stderr[-600:]
 
