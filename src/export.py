@@ -145,7 +145,7 @@ def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float, t
 def proven(
     thresholds: dict[str, dict[str, float]], part: dict[str, Any], least_lift: float
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """Thresholds where a fault is claimed only if its claims proved themselves on a folder of the report; who did not.
+    """Thresholds where a fault is claimed only if its claims proved themselves on a folder's validation people; who did not.
 
     Proved: right at least ``least_lift`` times as often as the fault is there at all. Others get a ``present`` above 1, so
     that the core denies or abstains. Without a report on that folder, nothing is changed.
@@ -164,9 +164,11 @@ def work(cfg: Export) -> None:
     if cfg.report.exists():
         report = json.loads(cfg.report.read_text())
         facts["metrics"] = report["summary"]
-        facts["thresholds"], mute = proven(facts["thresholds"], report["folders"].get(cfg.proof, {}), cfg.least_lift)
+        facts["thresholds"], mute = proven(facts["thresholds"], report["validation"].get(cfg.proof, {}), cfg.least_lift)
         if mute:
-            print(f"never claimed (right less than {cfg.least_lift:g} x prevalence on {cfg.proof}): {', '.join(mute)}")
+            print(
+                f"never claimed (right less than {cfg.least_lift:g} x prevalence, validation of {cfg.proof}): {', '.join(mute)}"
+            )
     paths = [cfg.core.with_suffix(suffix) for suffix in PACKAGES]
     for path in paths:
         path.unlink(missing_ok=True)  # should one fail, none of an older model stays

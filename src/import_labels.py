@@ -31,13 +31,22 @@ from numpy.typing import NDArray
 
 from src.config import ConfigError, fail
 from src.motion.annotation import Annotation, cvat, label_rows, label_studio, without
-from src.motion.dataset import COLUMNS, Label, LabelError, read_label, read_labels, refuse_overlaps, refuse_two_splits
+from src.motion.dataset import (
+    COLUMNS,
+    OPTIONAL,
+    Label,
+    LabelError,
+    read_label,
+    read_labels,
+    refuse_overlaps,
+    refuse_two_splits,
+)
 from src.motion.faults import FAULT_KEYS
 from src.video import datasheet
 from src.video.clips import Clip, ClipError, frame_times, probe
 
 Row = dict[str, str]
-ALL_COLUMNS = (*COLUMNS, "split")
+ALL_COLUMNS = (*COLUMNS, *OPTIONAL)
 SUBJECT_COLUMNS = ("clip", "subject", "view", "side", "split")
 READERS = {".json": label_studio, ".xml": cvat}
 UPLOAD = 8  # hexadecimal digits and a dash that Label Studio puts before the name of an uploaded file
@@ -156,7 +165,7 @@ def refuse_bad_times(labels: list[tuple[str, Label]], path: Path) -> None:
 
 def write(rows: list[Row], target: Path) -> None:
     """``labels.csv`` in one step, after reading it back as training will."""
-    columns = ALL_COLUMNS if any(row["split"] for row in rows) else COLUMNS
+    columns = [*COLUMNS, *(column for column in OPTIONAL if any(row[column] for row in rows))]
     part = target.with_name(f".{target.name}.part")
     try:
         with part.open("w", newline="", encoding="utf-8") as file:
