@@ -14,10 +14,12 @@ import numpy as np
 from rich.progress import Progress
 
 from src.config import ConfigError, Simulate, run_stage
-from src.motion.camera import Camera, sample_camera, sample_view, true_track
-from src.motion.faults import FAULT_KEYS, QUANTITIES
+from src.motion.camera import Camera, behind_plate, sample_camera, sample_view, true_track
+from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES, judge
+from src.motion.keypoints import HIP_THRUST
 from src.motion.kinematics import Performance, sample_performance
 from src.motion.person import sample_person
+from src.video import datasheet
 
 LABEL_COLUMNS = (
     "clip",
@@ -31,24 +33,39 @@ LABEL_COLUMNS = (
     "rater",
     "source",
     "split",
+    "hidden",
 )
 SPLITS = ("train", "validation", "test")
+COVERED, NEAR_TOP_S = 0.45, 0.25
+"""A lumbar fault is hidden where plates cover more than this of the low back's outline, this long before and after lockout."""
 Row = dict[str, Any]
 Rows = tuple[list[Row], list[Row]]
 """Rows of ``labels.csv`` and of ``truth.csv``."""
 
 
 def label_rows(perf: Performance, camera: Camera, clip: str, subject: str, split: str = "") -> list[Row]:
-    """One row of ``labels.csv`` per rep; an uncertain fault is empty."""
-    return [
-        {
+    """One row of ``labels.csv`` per rep; an uncertain fault is empty, one whose carrier plates hide is named as hidden."""
+    rows = []
+    for rep, covered in zip(perf.reps, covered_shares(perf, camera), strict=True):
+        seen = rep.quantities | ({"lumbar_top": np.nan} if covered > COVERED else {})
+        labels = {fault.key: judge(fault, seen) for fault in FAULTS}
+        hidden = [f.key for f in FAULTS if np.isnan(labels[f.key]) and any(np.isnan(seen[c.quantity]) for c in f.cues)]
+        rows.append({
             "clip": clip, "subject": subject, "start_s": round(rep.start_s, 3), "end_s": round(rep.end_s, 3),
-            **{key: "" if np.isnan(rep.labels[key]) else int(rep.labels[key]) for key in FAULT_KEYS},
+            **{key: "" if np.isnan(label) else int(label) for key, label in labels.items()},
             "view": camera.view, "side": camera.side, "variant": perf.setup.variant, "rater": "truth",
-            "source": "simulated", "split": split,
-        }
-        for rep in perf.reps
-    ]  # fmt: skip
+            "source": "simulated", "split": split, "hidden": " ".join(hidden),
+        })  # fmt: skip
+    return rows
+
+
+def covered_shares(perf: Performance, camera: Camera) -> list[float]:
+    """Per rep, how much of the low back's outline plates hide from the camera around lockout, 0..1."""
+    low = [HIP_THRUST.index(f"{side}_{at}") for side in ("back", "front") for at in (50, 75)]
+    hidden = behind_plate(perf, camera, perf.joints[:, low]).mean(axis=1)  # (T,)
+    near = round(NEAR_TOP_S * perf.fps_hz)
+    tops = [round(rep.top_s * perf.fps_hz) for rep in perf.reps]
+    return [float(hidden[max(top - near, 0) : top + near + 1].mean()) for top in tops]
 
 
 def truth_rows(perf: Performance, camera: Camera, clip: str, subject: str) -> list[Row]:
@@ -136,7 +153,7 @@ def fill(folder: Path, job: Callable[[Path, int], Rows], count: int, workers: in
 
 
 def work(cfg: Simulate) -> None:
-    """Write ``clips_dir``: clips, true tracks, ``labels.csv`` and ``truth.csv``, all made anew.
+    """Write ``clips_dir``: clips, true tracks, ``labels.csv``, ``truth.csv`` and a datasheet, all made anew.
 
     The same seed gives the same files, whatever ``workers``.
     """
@@ -146,6 +163,8 @@ def work(cfg: Simulate) -> None:
         )
     people = cfg.train_subjects + cfg.validation_subjects + cfg.test_subjects
     rows = fill(Path(cfg.clips_dir), partial(person_clips, cfg), people, cfg.workers, "rendered clips")
+    if rows:
+        datasheet.write(Path(cfg.clips_dir))
     print(f"{len({row['clip'] for row in rows})} clips with {len(rows)} reps of {people} people in {cfg.clips_dir}")
 
 

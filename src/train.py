@@ -62,10 +62,9 @@ class FaultModule(L.LightningModule):
         self.seen: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Masked loss of one batch."""
-        loss = masked_loss(
-            self.core.logits(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio), batch.faults
-        )
+        """Masked loss of one batch, for the faults and for whether they could be seen."""
+        logits, seen = self.core.heads(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio)
+        loss = masked_loss(logits, batch.faults) + masked_loss(seen, batch.observable)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.faults))
         return loss
 

@@ -4,7 +4,9 @@ Every engine takes the same crops, scales them as the network wants them, and gi
 uses one thread: whoever has several batches makes the calls from several threads, which scales better than one call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -75,6 +77,17 @@ def load(source: Source, engine: str, device: str, precision: str, batch: int, t
     if engine == "openvino":
         return OpenVINO(source, known[precision], batch, threads)
     return Torch(source, device, known[precision])
+
+
+@contextmanager
+def callers(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads that call networks; torch keeps to one core in each, and has its own number back afterwards."""
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
 
 
 class Torch(nn.Module):

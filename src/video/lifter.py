@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from src.motion.keypoints import Floats, Track
@@ -18,6 +17,7 @@ from src.video.blazepose import HIP_CENTRE, LANDMARK_PX, MIN_SCORE, RIM, BlazePo
 from src.video.choice import LOST_S, absent, choose, pair
 from src.video.contour import outline
 from src.video.crop import Bytes, Doubles, inverse, project
+from src.video.engine import callers
 
 Frames = Iterable[tuple[Bytes, NDArray[np.floating]]]
 BLOCK = 64
@@ -87,7 +87,7 @@ def follow(pose: BlazePose, frames: Frames, fps_hz: float, size_px: tuple[int, i
     waiting: tuple[int, list[Bytes]] | None = None
     older: list[Future[None]] = []
     count = 0
-    with ThreadPoolExecutor(pose.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with callers(pose.threads) as pool:
         for start, block in blocks(frames):
             _keys(pose, people, start, block, fps_hz, batch)
             newer = _landmarks(pool, pose, people, *waiting, fps_hz, batch) if waiting else []

@@ -2,7 +2,6 @@
 
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -11,6 +10,7 @@ import numpy as np
 from src.video import lifter
 from src.video.blazepose import MIN_SCORE, BlazePose
 from src.video.crop import Bytes
+from src.video.engine import callers
 
 OFFICIAL = """
 import sys, time
@@ -70,7 +70,7 @@ def our_run(pose: BlazePose, mode: str, frames: Bytes, rate_hz: float, batch: in
     pieces = [frames[i : i + batch] for i in range(0, len(frames), batch)]
     wall, cpu = time.perf_counter(), time.process_time()
     if mode == "static":
-        with ThreadPoolExecutor(pose.threads) as pool:
+        with callers(pose.threads) as pool:
             found = sum(int((seen.presence >= MIN_SCORE).sum()) for seen in pool.map(pose.static, pieces))
     else:
         timed = [(piece, np.zeros(len(piece))) for piece in pieces]

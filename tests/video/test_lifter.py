@@ -100,6 +100,16 @@ def test_what_goes_wrong_on_a_thread_is_raised():
         lifter.follow(Broken(lambda t: [lifting(t)]), frames(10), FPS_HZ, SIZE_PX)
 
 
+def test_torch_keeps_its_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        lifter.follow(FakePose(lambda t: [lifting(t)]), frames(10), FPS_HZ, SIZE_PX)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_nobody_is_all_nan():
     track = lifter.follow(FakePose(lambda t: []), frames(20), FPS_HZ, SIZE_PX)
     assert track.people == 0 and np.isnan(track.keypoints[..., :2]).all() and (track.keypoints[..., 2] == 0).all()
