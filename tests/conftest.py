@@ -19,10 +19,14 @@ import torch
 
 from src.config import Export, load
 from src.export import PACKAGES, save_core, work
+from src.motion.camera import sample_camera
 from src.motion.dataset import COLUMNS
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, Track
+from src.motion.kinematics import sample_performance
 from src.motion.model import Core, save_model
+from src.motion.person import sample_person
+from src.video.render import render_clip, sample_look
 
 hypothesis.settings.register_profile("lockout", deadline=None, derandomize=True)  # the same cases on every machine
 hypothesis.settings.load_profile("lockout")
@@ -209,3 +213,13 @@ def packages(tmp_path_factory):
     with redirect_stdout(said):
         work(replace(load(Export), models_dir=folder, report=folder / "evaluate.json", core=core))
     return {suffix: core.with_suffix(suffix) for suffix in PACKAGES} | {"said": said.getvalue()}
+
+
+@pytest.fixture(scope="session")
+def lifter(tmp_path_factory):
+    """A rendered clip that the shipped core and the real detector judge: one person from the side."""
+    path, rng = tmp_path_factory.mktemp("lifter") / "lifter.mp4", np.random.default_rng(4)
+    perf = sample_performance(sample_person(rng), 2, 10.0, rng)
+    camera = sample_camera(perf.joints[:, :21], 10.0, (256, 144), "side", rng)
+    render_clip(perf, camera, sample_look(rng), path)
+    return path

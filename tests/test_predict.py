@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src import predict
+from src.batch.inputs import clip_names, find_jobs
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, mirror
 from src.motion.measure import Measures
 from src.motion.model import ModelError
 from src.motion.reps import find_reps
 from src.motion.verdict import STATUSES, Scorer, judge_track
-from src.predict import clip_names, find_videos
 
 CPU = torch.device("cpu")
 CLIP_COLUMNS = ["clip", "status", "reason", "reps", "view", *(f"p_{key}" for key in FAULT_KEYS), *FAULT_KEYS]
@@ -66,7 +66,7 @@ def command(core_path, monkeypatch, tmp_path):
     def call(*arguments, track=None, out="results"):
         monkeypatch.setattr(predict, "make_detector", lambda cfg: seen_by(track or thrust(2)))
         monkeypatch.setenv("COLUMNS", "200")
-        options = ["--out", str(tmp_path / out), "--core", str(core_path), "--device", "cpu"]
+        options = ["--out", str(tmp_path / out), "--core", str(core_path), "--device", "cpu", "--workers", "0"]
         monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments), *options])
         with pytest.raises(SystemExit) as stop:
             predict.main()
@@ -190,7 +190,8 @@ def test_folders_are_searched_and_files_taken_as_given(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.mp4").mkdir()
-    found = find_videos([str(tmp_path), str(tmp_path / "a.mov"), str(tmp_path / "notes.txt"), "nowhere.mp4"])
+    inputs = [str(tmp_path), str(tmp_path / "a.mov"), str(tmp_path / "notes.txt"), "nowhere.mp4"]
+    found = [job.path for job in find_jobs(inputs, tmp_path / "results")]
     assert [str(p.relative_to(tmp_path)) if p.is_absolute() else str(p) for p in found] == [
         "a.mov", "b.MP4", "sub/deep/c.mkv", "notes.txt", "nowhere.mp4",
     ]  # fmt: skip
@@ -278,6 +279,44 @@ def test_broken_files_become_rows_and_exit_3(command, tmp_path, capsys):
     assert "missing.mp4" in printed and "whole.mp4" in printed
 
 
+def test_strict_stops_at_the_first_broken_file(command, tmp_path):
+    (tmp_path / "b.mp4").write_text("not a video")
+    inputs = [movie(tmp_path / "a.mp4"), tmp_path / "b.mp4", movie(tmp_path / "c.mp4")]
+    status, out = command(*inputs, "--strict")
+    assert status == 3 and [row["clip"] for row in table(out / "clips.csv")] == ["a.mp4", "b.mp4"]
+
+
+def test_a_file_that_vanishes_in_a_run_is_a_row(command, tmp_path, monkeypatch):
+    films = [movie(tmp_path / name) for name in ("a.mp4", "b.mp4")]
+    plain = predict.judge_job
+
+    def removing(order, judge, job):
+        films[1].unlink(missing_ok=True)
+        return plain(order, judge, job)
+
+    monkeypatch.setattr(predict, "judge_job", removing)
+    status, out = command(*films)
+    rows = table(out / "clips.csv")
+    assert (
+        status == 3 and [row["status"] for row in rows] == ["ok", "unreadable"] and "no such file" in rows[1]["reason"]
+    )
+
+
+def test_results_that_cannot_be_written_stop_the_run_before_any_clip(command, tmp_path, capsys):
+    (tmp_path / "results").write_text("a file where the folder should be")
+    status, _ = command(movie(tmp_path / "a.mp4"))
+    error = capsys.readouterr().err
+    assert status == 2 and "results" in error and "Traceback" not in error
+
+
+def test_a_run_that_finds_nothing_leaves_the_old_tables(command, tmp_path, monkeypatch):
+    _, out = command(movie(tmp_path / "a.mp4"))
+    before = (out / "clips.csv").read_bytes()
+    monkeypatch.setattr(predict, "Judge", lambda *_: (_ for _ in ()).throw(predict.WeightsError("no weights")))
+    status, _ = command(tmp_path / "a.mp4")
+    assert status == 2 and (out / "clips.csv").read_bytes() == before
+
+
 def test_a_detector_that_fails_on_one_clip_stops_nothing(core_path, command, tmp_path, monkeypatch):
     def fails_on_b(path, detector, cfg):
         if path.name == "b.mp4":
@@ -302,8 +341,8 @@ def test_a_run_that_is_stopped_keeps_what_it_has(command, tmp_path, monkeypatch)
     monkeypatch.setattr(predict, "track_clip", stopped_at_b)
     for name in "ab":
         (tmp_path / f"{name}.mp4").touch()
-    with pytest.raises(KeyboardInterrupt):
-        command(tmp_path / "a.mp4", tmp_path / "b.mp4", "--quiet")
+    status, _ = command(tmp_path / "a.mp4", tmp_path / "b.mp4", "--quiet")
+    assert status == 130
     assert [row["clip"] for row in table(tmp_path / "results" / "clips.csv")] == ["a.mp4"]
     assert not list((tmp_path / "results").rglob("*.part"))
 
@@ -323,15 +362,22 @@ def test_poses_are_kept_on_request(command, tmp_path):
         (["clip.mp4", "--fps", "0"], "fps"),
         (["clip.mp4", "--fps", "-5"], "fps"),
         (["clip.mp4", "--fps", "nan"], "fps"),
+        (["clip.mp4", "--time-limit", "0"], "time-limit"),
+        (["*.nothing"], "*.nothing"),
+        (["no_column.csv"], "no column clip or path"),
+        (["no_such.csv"], "no_such.csv"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(core_path, tmp_path, monkeypatch, capsys, arguments, names):
     movie(tmp_path / "clip.mp4")
     (tmp_path / "nothing_here").mkdir()
+    (tmp_path / "no_column.csv").write_text("file\nclip.mp4\n")
     monkeypatch.chdir(tmp_path)
     core = [] if "--core" in arguments else ["--core", str(core_path)]
     monkeypatch.setattr(
-        sys, "argv", ["predict", *arguments, *core, "--quiet", "--device", "cpu", "--out", str(tmp_path / "out")]
+        sys,
+        "argv",
+        ["predict", *arguments, *core, "--quiet", "--device", "cpu", "--out", str(tmp_path / "out"), "--workers", "0"],
     )
     if "--weights" not in arguments:
         monkeypatch.setattr(predict, "make_detector", lambda cfg: seen_by(thrust(1)))
@@ -353,7 +399,9 @@ def test_cuda_without_cuda_fails_by_name(core_path, tmp_path, monkeypatch, capsy
 
 
 def test_predict_needs_neither_trainer_nor_tracker():
-    known = "src hydra omegaconf antlr4 yaml packaging rich markdown_it mdurl pygments av decord cv2".split()
+    known = (
+        "src hydra omegaconf antlr4 yaml packaging rich markdown_it mdurl pygments av decord cv2 pyarrow PIL".split()
+    )
     done = torch_alone("import src.predict; print('ok')", also=known)
     assert done.stdout == "ok\n", done.stderr[-600:]
 

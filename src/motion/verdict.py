@@ -40,7 +40,10 @@ MIN_OBSERVABLE = 0.5
 
 @dataclass(frozen=True)
 class RepVerdict:
-    """One rep. ``decisions``: 1 fault, 0 none, None not observable or abstained; ``evidence_s``: when it shows most."""
+    """One rep. ``decisions``: 1 fault, 0 none, None not observable or abstained; ``evidence_s``: when it shows most.
+
+    evidence: per fault how much each frame of the track from ``round(start_s * fps_hz)`` on shows it, 0..1.
+    """
 
     rep: int
     start_s: float
@@ -52,6 +55,7 @@ class RepVerdict:
     observability: dict[str, float]
     evidence_s: dict[str, float]
     measures: Measures
+    evidence: dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ class Scorer:
             {label: float(seen[i]) for i, label in enumerate(self.labels)},
             {label: float(peak[i] / track.fps_hz) for i, label in enumerate(self.labels)},
             measures,
+            {label: tuple(evidence[inside, i].tolist()) for i, label in enumerate(self.labels)},
         )  # fmt: skip
 
 

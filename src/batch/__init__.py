@@ -1,0 +1,1 @@
+"""Many clips: which ones, by which processes, and what is written about each of them."""

@@ -1,0 +1,36 @@
+"""The command line of ``python -m src.predict``."""
+
+import argparse
+from pathlib import Path
+
+CORE = Path("data/models/core.pt")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m src.predict", description="Judge hip-thrust videos for four faults, per rep and per clip.",
+        epilog="Exit status: 0 all read, 3 some clips were not, 2 wrong usage, 1 results could not be written.",
+    )  # fmt: skip
+    add = p.add_argument
+    add(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="files, folders, 'quoted patterns', CSVs with a column clip or path, - = stdin",
+    )
+    add("--out", type=Path, default=Path("results"), help="folder of the results (default: results)")
+    add("--core", type=Path, default=CORE, help=f"exported core (default: {CORE})")
+    add("--device", choices=("auto", "cpu", "cuda"), help="default: as in conf/config.yaml")
+    add("--detector", choices=("blazepose", "keypointrcnn"), help="default: as in conf/config.yaml")
+    add("--weights", type=Path, help="folder or file of the detector's weights")
+    add("--fps", type=float, help="frames per second that the detector sees (default: 30)")
+    add("--workers", type=int, default=1, help="clips at once, a process each (default: 1; 0 = none, no time limit)")
+    add("--time-limit", type=float, default=900.0, help="seconds after which a clip is given up (default: 900)")
+    add("--resume", action="store_true", help="leave out clips whose results are there and still true")
+    add("--strict", action="store_true", help="stop at the first clip that cannot be read")
+    add("--save-poses", action="store_true", help="also write poses/<clip>.npz and .trc (OpenSim)")
+    add("--report", action="store_true", help="also write report/index.html and a page per clip with film and lockouts")
+    add("--anonymize", action="store_true", help="as --report, with the lifter's head hidden")
+    add("--quiet", action="store_true", help="no progress bar, no table")
+    return p

@@ -1,0 +1,35 @@
+"""Progress on stderr: how many, how fast, how long still, and every failure as it comes."""
+
+import time
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from src.batch.tables import Row
+
+
+class Bar:
+    """A bar over ``total`` clips; nothing at all when ``quiet``."""
+
+    def __init__(self, total: int, quiet: bool) -> None:
+        columns = ("clips", BarColumn(), MofNCompleteColumn(), "{task.fields[note]}", TimeRemainingColumn(compact=True))
+        self.progress = Progress(*columns, console=Console(stderr=True, highlight=False), disable=quiet)
+        self.task = self.progress.add_task("clips", total=total, note="")
+        self.began, self.done, self.failed = time.monotonic(), 0, 0
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def step(self, row: Row) -> None:
+        """One clip is done."""
+        self.done += 1
+        if row["status"] == "unreadable":
+            self.failed += 1
+            self.progress.console.print(f"{row['clip']}: {row['reason']}", markup=False)
+        rate = 60 * self.done / (time.monotonic() - self.began)
+        self.progress.update(self.task, advance=1, note=f"{rate:.1f}/min, {self.failed} failed")

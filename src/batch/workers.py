@@ -1,0 +1,171 @@
+"""Processes that can be killed: one clip that crashes or hangs its decoder costs that clip and nothing else.
+
+Workers are spawned, never forked: decord and CUDA hang in a forked process. Each leads a process group, so that what
+it started itself dies with it, and watches its parent, so that no worker outlives a killed run.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Generic, TypeVar
+
+J = TypeVar("J")
+A = TypeVar("A")
+
+
+READY = "ready"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A job whose process had to be killed or died; ``reason`` is one clause."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a worker cannot go on with: a missing core, a full disk."""
+
+    error: Exception
+
+
+def here(make: Callable[[], Callable[[J], A]], jobs: Sequence[J]) -> Generator[tuple[J, A], None, None]:
+    """Do the jobs in this process: nothing can be killed, everything can be debugged."""
+    work = make()
+    for job in jobs:
+        yield job, work(job)
+
+
+def spawned(
+    make: Callable[[], Callable[[J], A]], jobs: Sequence[J], count: int, limit_s: float
+) -> Generator[tuple[J, A | Lost], None, None]:
+    """Do the jobs in ``count`` processes; yield each with its answer as it ends, in no order.
+
+    make: importable or a ``partial`` of it; runs once in each process. A job that takes longer than ``limit_s`` or kills
+    its process is ``Lost`` and its process replaced. An exception of ``make`` or of the work itself is raised here.
+    """
+    todo = deque(jobs)
+    crew: list[_Worker[J, A]] = [_Worker(make) for _ in range(min(count, len(todo)))]
+    try:
+        while crew:
+            for worker in crew:
+                worker.feed(todo, limit_s)
+            crew = [worker for worker in crew if not worker.retired]
+            left_s = min((worker.left_s() for worker in crew), default=0.0)
+            wait([worker.pipe for worker in crew], None if left_s == float("inf") else left_s)
+            for i, worker in enumerate(crew):
+                if (done := worker.answer(limit_s)) is not None:
+                    yield done
+                    crew[i] = _Worker(make) if isinstance(done[1], Lost) and todo else worker
+    finally:
+        for worker in crew:
+            worker.kill()
+
+
+class _Worker(Generic[J, A]):
+    """One process: starting, idle, or busy with a job until ``deadline``; retired when nothing is left for it."""
+
+    def __init__(self, make: Callable[[], Callable[[J], A]]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(make, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.job: J | None = None
+        self.deadline, self.ready, self.retired = float("inf"), False, False
+
+    def feed(self, todo: deque[J], limit_s: float) -> None:
+        """Give an idle process its next job; one for which there is none retires."""
+        if not self.ready or self.job is not None:
+            return
+        if todo:
+            self.job, self.deadline = todo.popleft(), time.monotonic() + limit_s
+            with contextlib.suppress(OSError):  # it died this moment: answer() says so
+                self.pipe.send(self.job)
+        else:
+            self.kill()
+            self.retired = True
+
+    def left_s(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def answer(self, limit_s: float) -> tuple[J, A | Lost] | None:
+        """The job that ended, with its answer or its loss; None while there is none."""
+        try:
+            message = self.pipe.recv() if self.pipe.poll() else None
+        except (EOFError, OSError):
+            return self.lost(f"its process died ({self.death()})")
+        if isinstance(message, _Failure):
+            raise message.error
+        if message is not None and not self.ready:
+            self.ready = True
+        elif message is not None and self.job is not None:
+            job, self.job, self.deadline = self.job, None, float("inf")
+            return job, message
+        elif time.monotonic() >= self.deadline:
+            return self.lost(f"not done after {limit_s:g} s, killed; --time-limit sets this limit")
+        return None
+
+    def lost(self, reason: str) -> tuple[J, Lost]:
+        """The job that is lost; a process that dies before its first job would die again and again."""
+        self.kill()
+        if self.job is None:
+            raise RuntimeError(f"a worker could not be started: {reason}")
+        job, self.job, self.deadline, self.ready = self.job, None, float("inf"), True
+        return job, Lost(reason)
+
+    def death(self) -> str:
+        """How the process ended."""
+        self.process.join(5)
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return f"exit {code}"
+        name = signal.Signals(-code).name
+        return f"{name}, out of memory most likely" if name == "SIGKILL" else name
+
+    def kill(self) -> None:
+        """End the process and whatever it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _serve(make: Callable[[], Callable[[J], A]], pipe: Connection) -> None:
+    """The worker's side: ready, then an answer per job, until the parent is gone or the work itself fails."""
+    os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work = _attempt(make)
+    with contextlib.suppress(EOFError, OSError):
+        pipe.send(work if isinstance(work, _Failure) else READY)
+        while not isinstance(work, _Failure):
+            pipe.send(_attempt(work, pipe.recv()))
+
+
+def _attempt(call: Callable[..., A], *arguments: object) -> A | _Failure:
+    """What ``call`` returns or why it failed; what may not survive the pipe goes by its name."""
+    try:
+        return call(*arguments)
+    except (OSError, ValueError) as error:
+        return _Failure(error)
+    except Exception as error:
+        return _Failure(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end, however it comes, then end this process and its children."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os.killpg(0, signal.SIGKILL)

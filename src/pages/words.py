@@ -1,0 +1,119 @@
+"""A verdict in words: what was found, what it rests on, and why nothing is said of the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from src.motion.faults import FAULTS, Fault
+from src.motion.measure import MEASURED
+from src.motion.verdict import MIN_OBSERVABLE, RepVerdict, Verdict
+
+WORDS = {1: "Fault", 0: "Not seen", None: "No claim"}
+UNITS = {"hip_top_deg": "°", "knee_top_deg": "°", "lean_top_deg": "°", "rise_ratio": ""}
+
+
+KINDS = {1: "fault", 0: "clear", None: "open"}
+QUANTITY_WORDS = {
+    "hip_top_deg": "Hip angle at lockout",
+    "lumbar_top": "Low back off the line from shoulder to hip",
+    "knee_top_deg": "Knee angle at lockout",
+    "lean_top_deg": "Shin leaning away at lockout",
+    "rise_ratio": "Hip rise against the best rep",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault of a clip, in words. ``kind`` is fault, clear or open; ``why`` tells what the verdict rests on."""
+
+    fault: Fault
+    kind: str
+    verdict: str
+    why: str
+    p: float
+    limits: tuple[float, float]
+    seen: float
+    cues: list[str]
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number, or a dash where there is none; never -0."""
+    return "–" if value is None or not np.isfinite(value) else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict in one sentence."""
+    if verdict.status != "ok":
+        return verdict.reason[:1].upper() + verdict.reason[1:] + "."
+    found = [fault.title for fault in FAULTS if (verdict.decisions or {}).get(fault.key) == 1]
+    if found:
+        return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found) + "."
+    return "No fault claimed." if None in (verdict.decisions or {}).values() else "None of the four faults was seen."
+
+
+def findings(verdict: Verdict, model: Mapping[str, Any]) -> list[Finding]:
+    """Every fault of the core, in its order; faults that the table of faults does not know have no page."""
+    known = [fault for fault in FAULTS if verdict.probabilities and fault.key in verdict.probabilities]
+    return [finding(fault, verdict, model["thresholds"][fault.key]) for fault in known]
+
+
+def finding(fault: Fault, verdict: Verdict, band: Mapping[str, float]) -> Finding:
+    """One fault: its decision and why."""
+    decision, p = (verdict.decisions or {}).get(fault.key), (verdict.probabilities or {})[fault.key]
+    seen = float(np.mean([rep.observability[fault.key] for rep in verdict.reps]))
+    limits = (band["absent"], band["present"])
+    kind = KINDS[decision]
+    why = reason(fault, verdict, decision, p, limits)
+    return Finding(fault, kind, verdict_word(verdict, fault, decision), why, p, limits, seen, cues(fault, verdict.reps))
+
+
+def verdict_word(verdict: Verdict, fault: Fault, decision: int | None) -> str:
+    """Fault, Not seen, Not observable or No claim."""
+    if decision is None and not observable(verdict, fault):
+        return "Not observable"
+    return WORDS[decision]
+
+
+def observable(verdict: Verdict, fault: Fault) -> bool:
+    """Whether at least half of the reps show a fault."""
+    return 2 * sum(rep.observability[fault.key] >= MIN_OBSERVABLE for rep in verdict.reps) >= len(verdict.reps)
+
+
+def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limits: tuple[float, float]) -> str:
+    """Why a decision was made or not."""
+    absent, present = limits
+    with_it = sum(rep.decisions[fault.key] == 1 for rep in verdict.reps)
+    if decision == 1:
+        return f"Probability {p:.2f} is at or above {present:.2f}; claimed in {with_it} of {len(verdict.reps)} reps."
+    if decision == 0:
+        return f"Probability {p:.2f} is below {absent:.2f}."
+    if verdict.status != "ok":
+        return "Nothing is claimed of this clip, as said above."
+    if not observable(verdict, fault):
+        return f"Too little of what shows it is visible; it is judged from {' or '.join(view_word(v) for v in fault.views)}."
+    if present > 1:
+        return "This model never claims it: on test video its claims were not right often enough."
+    return f"Probability {p:.2f} lies between {absent:.2f} and {present:.2f}: too close to say."
+
+
+def view_word(view: str) -> str:
+    """A view as people say it."""
+    return {"side": "the side", "oblique": "an oblique view"}.get(view, view)
+
+
+def cues(fault: Fault, reps: Sequence[RepVerdict]) -> list[str]:
+    """What was measured of the fault's signs, beside the limits of the table of faults; a chord no joint shows is named."""
+    lines = []
+    for cue in fault.cues:
+        words, unit = QUANTITY_WORDS[cue.quantity], UNITS.get(cue.quantity, "")
+        if cue.quantity not in MEASURED:
+            lines.append(f"{words}: no joint angle shows it; the network reads the trunk's outline")
+            continue
+        values = [v for rep in reps if np.isfinite(v := float(getattr(rep.measures, cue.quantity)))]
+        digits = 0 if unit else 2
+        measured = " · ".join(f"{number(value, digits)}{unit}" for value in values) or "not measured"
+        sign = "≥" if cue.present > cue.absent else "≤"
+        lines.append(f"{words}: {measured} (working limit {sign} {cue.present:.{digits}f}{unit})")
+    return lines

@@ -1,0 +1,78 @@
+import io
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from src.batch.inputs import InputError, clip_names, find_jobs
+
+RESULTS = Path("results")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name in ("a.mp4", "b/c.mov", "b/x[2].mp4", "b/._a.mp4", "notes.txt", "results/report/a/overlay.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(*inputs):
+    return [str(job.path) for job in find_jobs(inputs, RESULTS)]
+
+
+def given(monkeypatch, raw):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "clips"),
+    [
+        (["."], ["a.mp4", "b/c.mov", "b/x[2].mp4"]),
+        (["b", "a.mp4", "b/c.mov"], ["b/c.mov", "b/x[2].mp4", "a.mp4"]),
+        (["*.mp4"], ["a.mp4"]),
+        (["b/*"], ["b/c.mov", "b/x[2].mp4"]),
+        (["**/*.mov", "a.*"], ["b/c.mov", "a.mp4"]),
+        (["b/x[2].mp4"], ["b/x[2].mp4"]),
+        (["notes.txt", "gone.mp4"], ["notes.txt", "gone.mp4"]),
+    ],
+)
+def test_files_folders_and_patterns(folder, inputs, clips):
+    assert found(*inputs) == clips
+
+
+@pytest.mark.parametrize(
+    "raw", [b"b/c.mov\n\na.mp4\r\n", b"b/c.mov\0a.mp4\0", b"b/c.mov\na.mp4"], ids=["lines", "find -print0", "no end"]
+)
+def test_a_list_on_stdin(folder, monkeypatch, raw):
+    given(monkeypatch, raw)
+    assert found("-") == ["b/c.mov", "a.mp4"]
+
+
+def test_a_list_may_hold_folders_patterns_and_names_that_are_no_utf8(folder, monkeypatch):
+    given(monkeypatch, b"b\n*.mp4\nd\xfc.mp4\n")
+    assert found("-") == ["b/c.mov", "b/x[2].mp4", "a.mp4", "d\udcfc.mp4"]
+
+
+@pytest.mark.parametrize("column", ["clip", "path"])
+def test_a_manifest_is_relative_to_itself_and_names_each_clip_once(folder, column):
+    (folder / "b" / "list.csv").write_text(
+        f"\ufeffsubject,{column}\np1,c.mov\np1,c.mov\np2,../a.mp4\np3,\n", encoding="utf-8"
+    )
+    assert found("b/list.csv") == ["b/c.mov", "b/../a.mp4"]
+
+
+@pytest.mark.parametrize("entry", ["*.avi", "results/none", "empty.csv", "b/none.csv"])
+def test_inputs_without_a_clip_are_named(folder, entry):
+    (folder / "results" / "none").mkdir()
+    (folder / "empty.csv").write_text("clip\n")
+    with pytest.raises(InputError, match=entry.replace("*", r"\*")):
+        found(entry)
+
+
+def test_ten_thousand_equal_names_are_told_apart_in_seconds():
+    began = time.monotonic()
+    names = clip_names([Path(f"/day{i}/set.mp4") for i in range(10_000)])
+    assert names[0] == "day0/set.mp4" and len(set(names)) == 10_000 and time.monotonic() - began < 10

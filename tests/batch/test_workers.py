@@ -1,0 +1,88 @@
+import os
+import signal
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from src.batch.workers import Lost, here, spawned
+
+
+def make(tag=""):
+    """Work that does what the job's name says."""
+    if tag == "fail":
+        raise ValueError("no core here")
+    if tag == "die":
+        os._exit(7)
+    return partial(work, tag)
+
+
+def work(tag, job):
+    name, _, argument = job.partition(":")
+    if name == "hang":
+        Path(argument).write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+        time.sleep(600)
+    if name == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name == "exit":
+        os._exit(3)
+    if name == "full":
+        raise OSError(28, "No space left on device")
+    return f"{tag}{name}"
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_job_is_answered_once(count):
+    jobs = [f"clip{i}" for i in range(7)]
+    answers = dict(spawned(partial(make, "done "), jobs, count, 60))
+    assert answers == {job: f"done {job}" for job in jobs}
+    assert dict(here(partial(make, "done "), jobs)) == answers
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_crash_costs_one_job(count):
+    answers = dict(spawned(make, ["a", "crash", "b", "exit", "c"], count, 60))
+    assert {job: answers[job] for job in "abc"} == {"a": "a", "b": "b", "c": "c"}
+    assert answers["crash"] == Lost("its process died (SIGSEGV)") and answers["exit"] == Lost(
+        "its process died (exit 3)"
+    )
+
+
+def test_a_hang_is_killed_with_all_that_it_started(tmp_path):
+    began = time.monotonic()
+    answers = dict(spawned(make, ["a", f"hang:{tmp_path / 'pid'}", "b"], 1, 2.0))
+    assert time.monotonic() - began < 60
+    lost = answers.pop(f"hang:{tmp_path / 'pid'}")
+    assert isinstance(lost, Lost) and "2 s" in lost.reason and answers == {"a": "a", "b": "b"}
+    assert not running(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("tag", "job", "error", "says"),
+    [
+        ("fail", "a", ValueError, "no core here"),
+        ("die", "a", RuntimeError, "could not be started"),
+        ("", "full", OSError, "No space left"),
+    ],
+)
+def test_what_stops_every_job_stops_the_run(tag, job, error, says):
+    with pytest.raises(error, match=says):
+        list(spawned(partial(make, tag), ["b", job, "c"], 2, 60))
+
+
+def test_leaving_early_leaves_no_process(tmp_path):
+    answers = spawned(make, ["a", f"hang:{tmp_path / 'pid'}", "b"], 1, 60)
+    assert next(answers) == ("a", "a")
+    answers.close()
+    time.sleep(0.2)
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    assert not [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]

@@ -1,0 +1,211 @@
+"""A page as a person meets it: in a browser, from a folder, without a network."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import pytest
+import torch
+from browser import CHROMIUM, Browser
+from conftest import ROOT, thrust
+
+from src import predict
+from src.motion.faults import FAULTS
+from src.motion.verdict import Scorer, judge_track
+from src.pages import page as pages
+from src.pages.charts import hip_curve
+from src.pages.page import Source, write_index, write_page
+from src.pages.words import findings, headline
+
+CPU = torch.device("cpu")
+NAME = "day 1/50% <b>ü#1?.mp4"
+
+
+@pytest.fixture(scope="module")
+def report(lifter, tmp_path_factory):
+    """``report/`` of a run over one judged clip with an odd name and one that is no video."""
+    folder = tmp_path_factory.mktemp("report")
+    film, text = folder / "in" / NAME, folder / "in" / "day 1/text.mp4"
+    film.parent.mkdir(parents=True)
+    film.write_bytes(lifter.read_bytes())
+    text.write_text("no video")
+    options = [
+        "--out",
+        folder / "out",
+        "--core",
+        ROOT / "data/models/core.pt",
+        "--device",
+        "cpu",
+        "--report",
+        "--quiet",
+    ]
+    weights = ["--weights", ROOT / "data/weights", "--workers", "0"]
+    args = predict.parser().parse_args([str(a) for a in [folder / "in", *options, *weights]])
+    results = predict.run(args, lambda line: None)
+    assert [row["status"] for row in results.rows] == ["ok", "unreadable"]
+    return folder / "out" / "report"
+
+
+class Links(HTMLParser):
+    """Every address of a page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("href", "src") and value != "data:,"]
+
+
+def test_every_link_is_relative_and_leads_somewhere(report):
+    page = next(report.glob("*/index.html"))
+    for html in (report / "index.html", page):
+        links = Links(html.read_text(encoding="utf-8")).found
+        assert len(links) > 1
+        for link in links:
+            assert not re.match(r"[a-z]+:|//", link), link
+            if not link.startswith("#"):
+                assert (html.parent / unquote(link)).is_file(), link
+
+
+def test_names_are_text_and_never_markup(report):
+    for html in (report / "index.html", next(report.glob("*/index.html"))):
+        text = html.read_text(encoding="utf-8")
+        assert "<b>ü#1" not in text and "&lt;b&gt;ü#1?.mp4" in text
+
+
+def verdict_of(track, **changes):
+    scorer = Scorer(ROOT / "data/models/core.pt", CPU)
+    return replace(judge_track("a.mp4", track, scorer), **changes), scorer.metadata
+
+
+@pytest.mark.parametrize(
+    ("decision", "p", "word", "says"),
+    [
+        (1, 0.9, "Fault", "at or above 0.60"),
+        (0, 0.1, "Not seen", "below 0.40"),
+        (None, 0.5, "No claim", "too close to say"),
+    ],
+)
+def test_a_fault_is_told_with_its_probability_and_limits(decision, p, word, says):
+    verdict, _ = verdict_of(thrust(2))
+    key = "feet_too_far"
+    verdict = replace(
+        verdict, decisions=verdict.decisions | {key: decision}, probabilities=verdict.probabilities | {key: p}
+    )
+    bands = {"thresholds": {fault.key: {"absent": 0.4, "present": 0.6} for fault in FAULTS}}
+    found = {item.fault.key: item for item in findings(verdict, bands)}[key]
+    assert found.verdict == word and says in found.why and "Knee angle at lockout: " in " ".join(found.cues)
+    assert ("Feet too far" in headline(verdict)) == (decision == 1)
+
+
+def test_what_cannot_be_seen_is_called_not_observable():
+    verdict, model = verdict_of(thrust(2, width_m=0.6))
+    assert verdict.status == "view_not_observable" and headline(verdict).startswith("From this view")
+    for item in findings(verdict, model):
+        assert item.verdict == "Not observable" and item.kind == "open"
+
+
+def test_the_hip_curve_spans_the_clip_and_nobody_has_none():
+    track = thrust(2)
+    numbers = [float(x) for x in re.findall(r"[ML]([\d.]+) ", hip_curve(track).path)]
+    assert len(numbers) == len(track.keypoints) and 0 < numbers[0] < 5 and 995 < numbers[-1] < 1000
+    assert numbers == sorted(numbers)
+    gone = replace(track, keypoints=track.keypoints * float("nan"))
+    assert hip_curve(gone) is None
+
+
+def test_a_page_without_reps_still_has_its_film_and_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "annotate", lambda *_: None)
+    verdict, model = verdict_of(thrust(0))
+    write_page(tmp_path, verdict, thrust(0), model, Source(tmp_path, 30.0, False))
+    html = (tmp_path / "report/a.mp4/index.html").read_text()
+    assert verdict.status == "no_reps" and "hips never rise" in html and 'id="film"' in html
+
+
+def test_an_index_of_many_clips_links_only_pages(tmp_path):
+    row = {"clip": "a.mp4", "status": "ok", "reason": "judged", "reps": 2, "view": "side"} | {f.key: 0 for f in FAULTS}
+    rows = [row, row | {"clip": "b 1.mp4", "feet_too_far": 1}, row | {"clip": "c.mp4", "status": "unreadable"}]
+    write_index(tmp_path, rows)
+    html = (tmp_path / "report/index.html").read_text()
+    assert [x for x in Links(html).found if x[0] != "#"] == [
+        "a.mp4/rep_1.jpg", "a.mp4/index.html", "b%201.mp4/rep_1.jpg", "b%201.mp4/index.html",
+    ]  # fmt: skip
+    assert html.count("Feet too far") == 1
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: install Debian's chromium to run the browser tests")
+    with Browser(tmp_path_factory.mktemp("chromium")) as found:
+        yield found
+
+
+PLAY = """(async () => { const film = document.querySelector('video'); await film.play();
+await new Promise(done => setTimeout(done, 700)); film.pause(); return [film.currentTime, film.videoWidth, film.error]; })()"""
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (360, False)])
+def test_the_page_works_in_a_browser_without_a_network(report, browser, width, dark):
+    browser.open(next(report.glob("*/index.html")), width, 800, dark)
+    seconds, film_px, error = browser.js(PLAY)
+    assert seconds > 0.1 and film_px > 0 and error is None
+    assert browser.complaints() == []
+    assert all(address.startswith(("file:", "data:")) for address in browser.requests())
+    assert browser.js("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.js("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    record = next((report.parent / "json").glob("*1?.mp4.json"))
+    reps = len(json.loads(record.read_text(encoding="utf-8"))["reps"])
+    assert reps > 0
+    counts = {".faults > li": 4, "#hip-curve": 1, ".area": 4 * reps}
+    counts |= dict.fromkeys((".shots figure", "tbody tr", "button.step"), reps)
+    assert {name: browser.js(f"document.querySelectorAll({json.dumps(name)}).length") for name in counts} == counts
+    background = browser.js("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (max(background) < 60) == dark
+
+
+def test_keys_alone_reach_a_rep(report, browser):
+    browser.open(next(report.glob("*/index.html")))
+    browser.press("Tab", 9)
+    assert browser.js("document.activeElement.className") == "skip"
+    for _ in range(30):
+        if browser.js("document.activeElement.matches('button.step')"):
+            break
+        browser.press("Tab", 9)
+    wanted = browser.js("Number(document.activeElement.dataset.seek)")
+    browser.press("Enter", 13)
+    browser.js("new Promise(done => setTimeout(done, 300))")
+    assert wanted > 0 and browser.js("document.querySelector('video').currentTime") == pytest.approx(wanted, abs=0.05)
+    left = browser.js("parseFloat(document.querySelector('.play').style.left)")
+    assert left == pytest.approx(100 * wanted / browser.js("length"), abs=2.0)
+
+
+CONTRAST = """(() => {
+const linear = x => x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4;
+const light = colour => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(x => linear(x / 255));
+  return .2126 * r + .7152 * g + .0722 * b;
+};
+const ground = e => {
+  for (; e; e = e.parentElement) {
+    const colour = getComputedStyle(e).backgroundColor;
+    if (colour !== 'rgba(0, 0, 0, 0)') return colour;
+  }
+};
+const texts = [...document.querySelectorAll('h1,h2,h3,p,li,dt,dd,td,th,.pill,button,a:not(.skip),small,.tick')];
+return Math.min(...texts.map(e => {
+  const a = light(getComputedStyle(e).color), b = light(ground(e));
+  return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+}));
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_text_stands_out_from_its_ground(report, browser, dark):
+    for html in (report / "index.html", next(report.glob("*/index.html"))):
+        browser.open(html, dark=dark)
+        assert browser.js(CONTRAST) >= 4.5  # WCAG AA

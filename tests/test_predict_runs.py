@@ -1,0 +1,215 @@
+"""Whole runs in processes of their own, with the shipped core and the real detector: killed, resumed, hung, in parallel."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+from conftest import ROOT, python
+
+from src import predict
+from src.batch.inputs import Job
+from src.config import Detect, load
+from src.motion.keypoints import Track
+from src.motion.verdict import STATUSES
+
+CORE = ROOT / "data/models/core.pt"
+SCHEMA = json.loads((ROOT / "docs/verdict.schema.json").read_text())
+COUNT = 5
+
+
+@pytest.fixture(scope="module")
+def clips(lifter, tmp_path_factory):
+    """A folder of two judged clips and three that are none."""
+    folder = tmp_path_factory.mktemp("clips")
+    film = lifter.read_bytes()
+    for name, body in {
+        "a.mp4": film, "b ü#1.mp4": b"no film", "c.mp4": film[:3000], "mon/d.mp4": film + b"\0" * 9, "tue/d.mp4": b"",
+    }.items():  # fmt: skip
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(body)
+    return folder
+
+
+def arguments(clips, out, *more):
+    options = ["--out", out, "--core", CORE, "--device", "cpu", "--weights", ROOT / "data/weights", "--save-poses"]
+    return ["-m", "src.predict", clips, *options, *more]
+
+
+def files(out):
+    """Every file below a folder with its bytes."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(clips, tmp_path_factory):
+    """An uninterrupted run by one worker: its folder."""
+    out = tmp_path_factory.mktemp("whole")
+    done = python(*arguments(clips, out, "--workers", "1"))
+    assert done.returncode == 3, done.stderr
+    return out
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_come_in_the_order_of_the_inputs_and_nothing_is_lost(whole):
+    rows = table(whole / "clips.csv")
+    assert [row["clip"] for row in rows] == ["a.mp4", "b ü#1.mp4", "c.mp4", "mon/d.mp4", "tue/d.mp4"]
+    assert [row["status"] for row in rows] == ["ok", "unreadable", "unreadable", "ok", "unreadable"]
+    assert {row["status"] for row in rows} <= set(STATUSES) and all(row["reason"] for row in rows)
+    assert not list(whole.rglob("*.part"))
+
+
+@pytest.mark.parametrize("workers", ["0", "3"])
+def test_any_number_of_workers_writes_the_same_files(whole, clips, tmp_path, workers):
+    done = python(*arguments(clips, tmp_path / "out", "--workers", workers))
+    assert done.returncode == 3 and files(tmp_path / "out") == files(whole)
+
+
+@pytest.mark.parametrize("written", [0, 1, 3])
+def test_a_killed_run_goes_on_and_ends_as_if_it_never_stopped(whole, clips, tmp_path, written):
+    out = tmp_path / "out"
+    killed_run(clips, out, written)
+    assert not (out / "clips.csv").exists() or len(table(out / "clips.csv")) < COUNT
+    before = {path: path.stat().st_mtime_ns for path in (out / "json").glob("*.json")}
+    done = python(*arguments(clips, out, "--workers", "2", "--resume"))
+    assert done.returncode == 3 and files(out) == files(whole)
+    judged = [path for path in before if '"status": "ok"' in path.read_text()]
+    assert f"{len(judged)} known already" in done.stderr
+    assert all(path.stat().st_mtime_ns == before[path] for path in judged)  # not scored twice
+
+
+def killed_run(clips, out, written):
+    """Start a run and kill it once ``written`` clips have their JSON; none of its processes may stay."""
+    command = [sys.executable, *map(str, arguments(clips, out, "--workers", "1"))]
+    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 120
+    while not (out / "json").exists() or len(list((out / "json").glob("*.json"))) < written:
+        assert time.monotonic() < limit and run.poll() is None
+        time.sleep(0.01)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    while any(alive(pid) for pid in children):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("change", "known"),
+    [("nothing", True), ("content", False), ("setting", False), ("pose file", False), ("core", False), ("json", False)],
+)
+def test_only_a_verdict_that_still_holds_is_known(whole, clips, tmp_path, change, known):
+    out, film, core = tmp_path / "out", tmp_path / "a.mp4", tmp_path / "core.pt"
+    shutil.copytree(whole, out)
+    film.write_bytes((clips / "a.mp4").read_bytes() + b"\0" * (change == "content"))
+    core.write_bytes(CORE.read_bytes() + b"\0" * (change == "core"))
+    if change == "pose file":
+        (out / "poses/a.mp4.trc").unlink()
+    if change == "json":
+        (out / "json/a.mp4.json").write_text('{"format": 1, "clip"')
+    cfg = load(Detect, "detect.device=cpu", f"detect.weights={ROOT / 'data/weights'}")
+    order = predict.Order(out, core, replace(cfg, fps_hz=8.0) if change == "setting" else cfg, poses=True)
+    record = order.done(Job(film, "a.mp4"))
+    assert (record is not None) == known and (record is None or record["status"] == "ok")
+    assert order.done(Job(clips / "c.mp4", "c.mp4")) is None  # what could not be read is tried again
+
+
+def test_a_clip_that_hangs_is_given_up_and_the_others_are_judged(clips, tmp_path):
+    os.mkfifo(tmp_path / "hang.mp4")  # a reader waits for ever
+    inputs = [tmp_path / "hang.mp4", clips / "a.mp4", clips / "b ü#1.mp4"]
+    done = python(*arguments(inputs[0], tmp_path / "out", "--time-limit", "40", *inputs[1:]))
+    rows = table(tmp_path / "out" / "clips.csv")
+    assert done.returncode == 3 and [row["status"] for row in rows] == ["unreadable", "ok", "unreadable"]
+    assert "not done after 40 s" in rows[0]["reason"] and "hang.mp4" in done.stderr
+
+
+def test_every_json_is_what_the_schema_says(whole):
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in (whole / "json").glob("*.json")]
+    assert len(records) == COUNT and all(list(breaches(record, SCHEMA)) == [] for record in records)
+    assert set(SCHEMA["properties"]["status"]["enum"]) == set(STATUSES)
+    broken = records[0] | {"status": "fine", "extra": 1}
+    del broken["reason"]
+    assert len(list(breaches(broken, SCHEMA))) == 3
+
+
+KINDS = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+    "null": type(None),
+}
+
+
+def breaches(value, rule, where="$"):
+    """Where a value breaks a JSON schema, for the words that ours uses."""
+    assert set(rule) <= {
+        "$schema", "$defs", "$ref", "title", "description", "type", "enum", "anyOf", "required", "properties",
+        "additionalProperties", "items", "minimum", "maximum",
+    }  # fmt: skip
+    if "$ref" in rule:
+        rule = SCHEMA["$defs"][rule["$ref"].rpartition("/")[2]]
+    if "anyOf" in rule and all(list(breaches(value, option, where)) for option in rule["anyOf"]):
+        yield f"{where}: none of the options"
+    kinds = [rule["type"]] if isinstance(rule.get("type"), str) else rule.get("type", [])
+    if kinds and not any(
+        isinstance(value, KINDS[kind]) and isinstance(value, bool) == (kind == "boolean") for kind in kinds
+    ):
+        yield f"{where}: {value!r} is no {kinds}"
+    if "enum" in rule and value not in rule["enum"]:
+        yield f"{where}: {value!r} is none of {rule['enum']}"
+    if isinstance(value, int | float) and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
+        yield f"{where}: {value} is out of range"
+    yield from (f"{where}: no {key}" for key in rule.get("required", ()) if key not in value)
+    for i, inner in enumerate(value if isinstance(value, list) else ()):
+        yield from breaches(inner, rule.get("items", {}), f"{where}[{i}]")
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        other = rule.get("properties", {}).get(key, rule.get("additionalProperties", {}))
+        yield from [f"{where}: {key} is unknown"] if other is False else breaches(inner, other, f"{where}.{key}")
+
+
+def test_parquet_holds_what_the_csv_holds_with_types(whole):
+    rows, typed = table(whole / "verdicts.csv"), parquet.read_table(whole / "verdicts.parquet").to_pylist()
+    assert len(rows) == len(typed) > 0 and list(rows[0]) == list(typed[0])
+    for row, other in zip(rows, typed, strict=True):
+        assert row["clip"] == other["clip"] and int(row["rep"]) == other["rep"]
+        for column, value in other.items():
+            if value is None or isinstance(value, float):
+                assert row[column] == ("" if value is None else f"{value:.4f}")
+    assert isinstance(typed[0]["complete"], bool) and typed[0]["tuck"] in (None, 0, 1)
+
+
+def test_trc_holds_the_keypoints_with_y_upwards(whole):
+    track = Track.load(whole / "poses/a.mp4.npz")
+    lines = [line.split("\t") for line in (whole / "poses/a.mp4.trc").read_text().splitlines()]
+    facts = dict(zip(lines[1], lines[2], strict=True))
+    assert facts["NumFrames"] == str(len(track.keypoints)) and facts["NumMarkers"] == "27" and facts["Units"] == "px"
+    assert float(facts["DataRate"]) == pytest.approx(track.fps_hz) and lines[3][2] == "nose"
+    rows = lines[6:]
+    assert len(rows) == len(track.keypoints) and {len(row) for row in rows} == {2 + 3 * 27}
+    column, t = 2 + 3 * 11, 5  # left hip
+    assert lines[3][column] == "left_hip"
+    x, y, _ = track.keypoints[t, 11]
+    assert float(rows[t][column]) == pytest.approx(x, abs=1e-2)
+    assert float(rows[t][column + 1]) == pytest.approx(track.size_px[1] - y, abs=1e-2)

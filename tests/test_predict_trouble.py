@@ -1,0 +1,157 @@
+"""Films that real people send: the shipped core and the real detector on each, then damaged ones through the decoder."""
+
+import os
+from fractions import Fraction
+from functools import partial
+
+import av
+import numpy as np
+import pytest
+from conftest import ROOT, thrust
+
+from src import predict
+from src.batch.inputs import Job
+from src.batch.workers import Lost, spawned
+from src.config import Detect, load
+from src.motion.faults import FAULT_KEYS
+from src.motion.verdict import STATUSES, Scorer, judge_track
+
+SETTINGS = ("detect.device=cpu", f"detect.weights={ROOT / 'data/weights'}")
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return predict.Judge(ROOT / "data/models/core.pt", load(Detect, *SETTINGS))
+
+
+@pytest.fixture(scope="module")
+def pictures(lifter):
+    """The lifter's frames (T, H, W, 3)."""
+    with av.open(str(lifter)) as box:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in box.decode(video=0)])
+
+
+def encode(path, frames, codec="libx264", pix_fmt="yuv420p", **options):
+    """Write frames (T, H, W, 3) at 10 Hz."""
+    with av.open(str(path), "w") as box:
+        stream = box.add_stream(codec, rate=10)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt, stream.options = pix_fmt, options
+        for t, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame = frame.reformat(format=pix_fmt)
+            frame.pts, frame.time_base = t, Fraction(1, 10)
+            box.mux(stream.encode(frame))
+        box.mux(stream.encode())
+    return path
+
+
+def test_the_same_film_in_other_codecs_has_the_same_reps(judge, pictures, tmp_path):
+    plain, _ = predict.score(encode(tmp_path / "plain.mp4", pictures, crf="10"), judge)
+    odd = {
+        "ten bits.mp4": {"pix_fmt": "yuv420p10le"},
+        "all colour.mkv": {"pix_fmt": "yuv444p"},
+        "interlaced.mp4": {"x264-params": "tff=1"},
+        "vp9.webm": {"codec": "libvpx-vp9", "deadline": "realtime", "cpu-used": "8"},
+    }
+    assert plain.status == "ok" and plain.reps
+    for name, how in odd.items():
+        verdict, _ = predict.score(encode(tmp_path / name, pictures, **({"crf": "10"} | how)), judge)
+        assert (verdict.status, verdict.view, len(verdict.reps)) == (plain.status, plain.view, len(plain.reps)), name
+        assert verdict.reps[0].top_s == pytest.approx(plain.reps[0].top_s, abs=0.15), name
+
+
+def test_a_mirrored_film_has_the_same_verdict(judge, pictures, tmp_path):
+    verdicts = [
+        predict.score(encode(tmp_path / f"{name}.mp4", frames, crf="10"), judge)[0]
+        for name, frames in (("as it is", pictures), ("mirrored", pictures[:, :, ::-1]))
+    ]
+    a, b = verdicts
+    assert (a.status, a.view, a.decisions, len(a.reps)) == (b.status, b.view, b.decisions, len(b.reps))
+    for key in FAULT_KEYS:
+        assert a.probabilities[key] == pytest.approx(b.probabilities[key], abs=0.1)
+
+
+def test_odd_sizes_are_judged(judge, pictures, tmp_path):
+    verdict, track = predict.score(encode(tmp_path / "a.mp4", pictures[:, :-1, :-1], pix_fmt="yuv444p"), judge)
+    assert track.size_px == (255, 143) and verdict.status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "status"),
+    [
+        ("one frame", lambda film: film[:1], {"too_short"}),
+        ("half a second", lambda film: film[:5], {"too_short"}),
+        ("black", lambda film: film * 0, {"no_person"}),
+        ("an empty room", lambda film: np.repeat(film[:1, :, :40].repeat(6, axis=2), 30, axis=0), {"no_person"}),
+        ("upside down", lambda film: film[:, ::-1, ::-1], {"ok", "no_person", "no_reps", "low_confidence"}),
+        ("a still", lambda film: np.repeat(film[:1], 30, axis=0), {"no_reps", "no_person"}),
+        ("tiny", lambda film: film[:30, 60:76, 60:92], {"no_person", "no_reps", "low_confidence"}),
+    ],
+)
+def test_what_cannot_be_judged_gets_its_status(judge, pictures, tmp_path, name, change, status):
+    verdict, _ = predict.score(encode(tmp_path / f"{name}.mp4", change(pictures)), judge)
+    assert verdict.status in status and verdict.reason
+    if verdict.status != "ok":
+        assert all(decision is None for decision in (verdict.decisions or {}).values())
+
+
+DAMAGES = ("flip", "cut", "zero", "twice", "swap", "insert", "head")
+FUZZED = int(os.environ.get("LOCKOUT_FUZZED", "42"))
+
+
+def damaged(film, seed):
+    """The bytes of a film with one kind of damage, the same for the same seed."""
+    rng, kind, body = np.random.default_rng(seed), DAMAGES[seed % len(DAMAGES)], bytearray(film)
+    a, b = sorted(rng.integers(0, len(body), 2).tolist())
+    b = min(b, a + int(rng.integers(1, 4000)))
+    if kind in ("flip", "head"):
+        reach = len(body) if kind == "flip" else 200
+        for place in rng.integers(0, reach, int(rng.integers(1, 60))):
+            body[place] ^= 1 << int(rng.integers(0, 8))
+    elif kind == "cut":
+        del body[a:]
+    elif kind == "zero":
+        body[a:b] = bytes(b - a)
+    elif kind == "twice":
+        body[b:b] = body[a:b]
+    elif kind == "swap":
+        body[a:b] = body[a:b][::-1]
+    else:
+        body[a:a] = rng.bytes(int(rng.integers(1, 500)))
+    return bytes(body)
+
+
+def decoding(core):
+    """Work that decodes a film to its end and judges a made-up track: the decoder is what is tried here."""
+    scorer, cfg, track = Scorer(core, predict.choose_device("cpu")), load(Detect, *SETTINGS), thrust(1)
+
+    def detector(frames, fps_hz, size_px):
+        return track if sum(len(pictures) for pictures, _ in frames) else thrust(0)
+
+    def work(job):
+        found = predict.track_clip(job.path, detector, cfg)
+        return judge_track(job.name, found, scorer).status
+
+    return partial(guarded, work)
+
+
+def guarded(work, job):
+    try:
+        return work(job)
+    except predict.ClipError as error:
+        return f"unreadable: {error.reason}"
+
+
+def test_damaged_films_end_as_rows_and_never_hang(lifter, core_path, tmp_path):
+    film = lifter.read_bytes()
+    jobs = []
+    for seed in range(FUZZED):
+        jobs.append(Job(tmp_path / f"{seed}.mp4", f"{seed}.mp4"))
+        jobs[-1].path.write_bytes(damaged(film, seed))
+    answers = dict(spawned(partial(decoding, core_path), jobs, 2, 90.0))
+    assert set(answers) == set(jobs)
+    lost = {job.name: answer.reason for job, answer in answers.items() if isinstance(answer, Lost)}
+    said = [str(answer).partition(":")[0] for job, answer in answers.items() if job.name not in lost]
+    print(f"{FUZZED} films: {len(lost)} lost {lost}, { ({word: said.count(word) for word in set(said)}) }")
+    assert not lost and set(said) <= set(STATUSES) and "unreadable" in said
