@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from conftest import FACTS, random_core, thrust, write_labels, write_people
 from src.config import Evaluate, load
 from src.evaluate import work
 from src.motion.dataset import LabelError
-from src.motion.faults import FAULT_KEYS
+from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES
 from src.motion.model import save_model
 from src.report.tables import BEGIN, END
 
@@ -90,13 +91,15 @@ def test_baselines_stand_beside_the_model_where_they_can_judge(done):
 
 
 def test_strata_and_severity_need_the_truth(settings):
-    header = "clip,load,start_s,end_s,plate_m,fps_hz,hip_top_deg,lumbar_top,bend_top_deg,shin_top_deg,lean_top_deg,rise_ratio\n"
-    rows = "".join(
-        f"p{person}_{clip}.mp4,{'barbell' if clip else 'none'},{start},{start + 3},{0.45 * clip},20,"
-        f"{150 if person % 3 == 0 else 179},0,90,{20 * clip},{20 * clip},1\n"
-        for person in range(6) for clip in (0, 1) for start in (0.8, 3.8)
-    )  # fmt: skip
-    (settings.poses_dir / "simulated" / "truth.csv").write_text(header + rows)
+    cues = {cue.quantity: cue for cue in FAULTS[FAULT_KEYS.index("feet_too_far")].cues}
+    lines = [",".join(("clip", "load", "start_s", "end_s", "plate_m", "fps_hz", *QUANTITIES))]
+    for person, clip, start in product(
+        range(6), (0, 1), (0.8, 3.8)
+    ):  # every second clip: far by a step, with a big plate
+        far = [c.absent + (3 * clip - 1) * (c.present - c.absent) if (c := cues.get(q)) else 0 for q in QUANTITIES]
+        row = (f"p{person}_{clip}.mp4", "barbell" if clip else "none", start, start + 3, 0.45 * clip, 20, *far)
+        lines.append(",".join(map(str, row)))
+    (settings.poses_dir / "simulated" / "truth.csv").write_text("\n".join(lines) + "\n")
     work(settings)
     folders = read_report(settings)["folders"]
     assert set(folders["gym"]["strata"]) == {"side view"}
@@ -115,6 +118,15 @@ def test_strata_and_severity_need_the_truth(settings):
     assert names == {"severity_simulated.png"}
 
 
+def numbers_in(value):
+    """All numbers of a report in order, -1 for null."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in inner:
+        yield from numbers_in(part)
+    if value is None or isinstance(value, int | float):
+        yield -1.0 if value is None else float(value)
+
+
 def test_figures_tables_and_card_keep_origins_apart(done):
     assert {p.name for p in done.reports_dir.rglob("*.png")} == {
         f"{figure}_{folder}.png" for figure in ("reliability", "risk_coverage") for folder in ("simulated", "gym")
@@ -126,9 +138,10 @@ def test_figures_tables_and_card_keep_origins_apart(done):
     assert "no medical device" in card and card.count("### ") == 2 and "nan" not in card
     for line in page.splitlines():  # the README's rows, numbers and all, stand in the card
         assert not line.startswith("| `") or line in card
-    first = {path.name: path.read_bytes() for path in done.reports_dir.glob("*.*")}
+    first, pages = list(numbers_in(read_report(done))), [path.read_text() for path in done.reports_dir.glob("*.md")]
     work(done)
-    assert {path.name: path.read_bytes() for path in done.reports_dir.glob("*.*")} == first
+    assert list(numbers_in(read_report(done))) == pytest.approx(first, abs=1e-5)
+    assert [path.read_text() for path in done.reports_dir.glob("*.md")] == pages
     assert (done.reports_dir.parent / "README.md").read_text() == page
 
 

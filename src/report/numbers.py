@@ -187,12 +187,14 @@ def mean_of_known(values: Sequence[float]) -> float:
 
 
 def without_nan(value: Any) -> Any:
-    """JSON has no NaN: a number that could not be measured becomes null."""
+    """JSON has no NaN: a number that could not be measured becomes null; others get the six digits that runs agree on."""
     if isinstance(value, dict):
         return {key: without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    if isinstance(value, float):
+        return round(value, 6) if np.isfinite(value) else None
+    return value
 
 
 def behind(faults: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
