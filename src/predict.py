@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from src.batch.inputs import InputError, Job, find_jobs
+from src.batch.inputs import InputError, Job, find_jobs, openable
 from src.batch.options import CORE, parser
 from src.batch.poses import pose_paths, save_poses
 from src.batch.progress import Bar
@@ -122,6 +122,14 @@ def clip_work(order: Order) -> Callable[[Job], Record]:
 
 def judge_job(order: Order, judge: Judge, job: Job) -> Record:
     """Judge one clip and write what is wanted of it; ``OSError`` when the results cannot be written."""
+    with openable(job.path) as path:
+        record = judged(order, judge, Job(path, job.name))
+    write_record(order.out, record)
+    return record
+
+
+def judged(order: Order, judge: Judge, job: Job) -> Record:
+    """The record of a clip, whose other files are written first."""
     try:
         stamp = order.stamp(job.path)
     except OSError:  # score says what is wrong with the file
@@ -130,14 +138,12 @@ def judge_job(order: Order, judge: Judge, job: Job) -> Record:
     if track is not None and order.poses:
         save_poses(order.out, job.name, track)
     if track is not None and order.pages:
+        source = Source(job.path, order.cfg.fps_hz, order.pages == "anonymized")
         try:
-            source = Source(job.path, order.cfg.fps_hz, order.pages == "anonymized")
             write_page(order.out, verdict, track, judge.scorer.metadata, source)
         except ClipError as error:  # it changed or vanished since
             verdict, track = Verdict(job.name, "unreadable", error.reason), None
-    record = record_of(verdict, judge.scorer, track.detector if track else "", stamp if track else {})
-    write_record(order.out, record)
-    return record
+    return record_of(verdict, judge.scorer, track.detector if track else "", stamp if track else {})
 
 
 def lost_record(scorer: Scorer, job: Job, lost: Lost) -> Record:
