@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export OMP_WAIT_POLICY := PASSIVE
-STAGES := simulate detect train evaluate export
+STAGES := simulate detect imitate train evaluate stress export
 
 .PHONY: help setup train test check ui benchmark clean
 

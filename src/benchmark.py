@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,19 +19,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, islice, product
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.motion.dataset import cut
 from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.model import Core
 from src.motion.reps import find_reps
-from src.video import crop, lifter
-from src.video.blazepose import DETECTOR_PX, LANDMARK_PX, MIN_SCORE, BlazePose
+from src.video import lifter
+from src.video.blazepose import DETECTOR_PX, LANDMARK_PX, BlazePose
+from src.video.engine import PRECISIONS, EngineError
+from src.video.official import MODES, Official, OfficialError, Run, our_run
 
 PARTS = ("decode", "pose", "reps", "core", "whole", "official")
 CPU_ONLY = ("decode", "reps", "official")
@@ -44,26 +44,21 @@ INPUT_SETS = 3
 PICTURE_PX = (1280, 720)
 RATE_HZ, MAX_SIDE_PX, BATCH = 30.0, 1280, 8
 """As in section detect of conf/config.yaml, which needs Hydra."""
-COLUMNS = ("part", "step", "device", "precision", "threads", "batch", "median_ms", "p95_ms", "per_s", "unit", "peak_mb")
-OFFICIAL = """
-import sys, time
-import mediapipe, numpy
-frames = numpy.load(sys.argv[1])
-print(mediapipe.__version__, flush=True)
-for mode in sys.stdin:
-    options = {"static_image_mode": mode == "static\\n", "enable_segmentation": "masks" in mode}
-    with mediapipe.solutions.pose.Pose(model_complexity=1, **options) as pose:
-        pose.process(frames[0])
-        wall, cpu = time.perf_counter(), time.process_time()
-        found = sum(pose.process(frame).pose_landmarks is not None for frame in frames)
-        print(time.perf_counter() - wall, time.process_time() - cpu, found, flush=True)
-"""
-MODES = ("static", "tracking", "tracking with masks")
-"""Of the official runtime; to both kinds of tracking ours answers with what ``src.detect`` does, masks included."""
+COLUMNS = (
+    "part",
+    "step",
+    "device",
+    "engine",
+    "precision",
+    "threads",
+    "batch",
+    "median_ms",
+    "p95_ms",
+    "per_s",
+    "unit",
+    "peak_mb",
+)
 Row = dict[str, Any]
-Pictures = NDArray[np.uint8]
-Run = tuple[float, float, int]
-"""Wall seconds, CPU seconds of all threads, frames in which a person was found."""
 
 
 class NotMeasuredError(Exception):
@@ -141,7 +136,7 @@ def numbers(timing: Timing, items: int, unit: str) -> Row:
 
 def not_measured(error: Exception) -> Row:
     """The reason in one line; ``failed`` when it is none of the expected ones."""
-    expected = isinstance(error, NotMeasuredError | ImportError)
+    expected = isinstance(error, NotMeasuredError | EngineError | OfficialError | ImportError)
     text = " ".join((str(error) if expected else f"{type(error).__name__}: {error}").split())[:300]
     return {"not measured": text} | ({} if expected else {"failed": True})
 
@@ -211,11 +206,26 @@ def reps_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]
     yield Case("find_reps", lambda: partial(find_reps, track), len(track.keypoints), "frames", facts)
 
 
-def load_pose(args: argparse.Namespace, device: torch.device, precision: str) -> BlazePose:
+def load_pose(
+    args: argparse.Namespace, device: torch.device, engine: str = "auto", precision: str = "fp32"
+) -> BlazePose:
     """Both networks, if their files are there."""
     if not (args.weights / "pose_detection.tflite").is_file():
         raise NotMeasuredError(f"no pose_detection.tflite in {args.weights}: run make setup, or give --weights")
-    return BlazePose(args.weights, device.type, "fp16" if precision == "fp16" else "fp32")
+    return BlazePose(args.weights, device.type, precision, engine=engine, batch=BATCH)
+
+
+def each_pose(args: argparse.Namespace, device: torch.device) -> Iterator[tuple[Row, BlazePose | None]]:
+    """Every engine and precision of a device with its networks; None with the reason in the row where one is missing."""
+    for (engine, where), known in PRECISIONS.items():
+        for precision in known if where == device.type else ():
+            facts: Row = {"engine": engine, "precision": precision}
+            try:
+                pose = load_pose(args, device, engine, precision)
+            except EngineError as error:
+                yield facts | not_measured(error), None
+            else:
+                yield facts, pose
 
 
 def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]:
@@ -226,7 +236,8 @@ def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]
     rng, (width, height), every = np.random.default_rng(0), PICTURE_PX, lifter.KEY_EVERY
     frames = rng.integers(0, 256, (most, height, width, 3), np.uint8)
     regions = np.tile([width / 2, height / 2, 0.9 * height, 0.3], (most, 1))
-    crops = [torch.rand(most, px, px, 3, device=pose.device).to(pose.dtype) for px in (DETECTOR_PX, LANDMARK_PX)]
+    sizes_px = (DETECTOR_PX, LANDMARK_PX)
+    crops = [torch.from_numpy(rng.integers(0, 256, (most, px, px, 3), np.uint8)).to(pose.device) for px in sizes_px]
 
     def lift(b: int) -> None:
         pose.detect(frames[:b:every])
@@ -247,15 +258,17 @@ def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]
     }
 
 
-def pose_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]:
-    """Batch sweep of the pose networks with their crops, in each precision."""
+def pose_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case | Row]:
+    """Batch sweep of the pose networks with their crops on each engine, one caller on one thread."""
     batches = args.pose_batches or POSE_BATCHES
-    native = "opencv" if device.type == "cpu" and getattr(crop, "cv2", None) else "torch"
-    for precision in precisions(device):
-        steps = pose_steps(load_pose(args, device, precision), max(batches))
-        for (step, call), b in product(steps.items(), batches):
-            facts = {"precision": precision, "batch": b, "size_px": PICTURE_PX, "crop": native}
-            yield Case(step, partial(partial, call, b), b, "frames", facts)
+    torch.set_num_threads(1)
+    for facts, pose in each_pose(args, device):
+        if pose is None:
+            yield facts
+            continue
+        more = facts | {"size_px": PICTURE_PX, "crop": "opencv" if pose.native else "torch"}
+        for (step, call), b in product(pose_steps(pose, max(batches)).items(), batches):
+            yield Case(step, partial(partial, call, b), b, "frames", more | {"batch": b}, threads=1)
 
 
 def drawn_clip(path: Path, size_px: tuple[int, int] = PICTURE_PX, fps_hz: float = RATE_HZ) -> Path:
@@ -296,8 +309,8 @@ def decode_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Cas
 class Road:
     """File to probabilities, as ``src.predict`` goes it without measuring and writing; notes what each part took."""
 
-    def __init__(self, path: Path, pose: BlazePose, core: nn.Module, precision: str) -> None:
-        self.path, self.pose, self.core, self.precision = path, pose, core, precision
+    def __init__(self, path: Path, pose: BlazePose, core: nn.Module) -> None:
+        self.path, self.pose, self.core = path, pose, core
         self.spent_s = {"decode": 0.0, "pose": 0.0, "reps": 0.0, "core": 0.0}
         self.reps = 0
 
@@ -317,7 +330,7 @@ class Road:
             batch = nn.utils.rnn.pad_sequence(cuts, batch_first=True, padding_value=float("nan"))
             inputs = (batch, torch.full((len(cuts),), rate_hz), torch.tensor([len(c) for c in cuts]))
             on_device = [x.to(self.pose.device) for x in inputs]
-            self.clocked("core", lambda: judge(self.core, self.precision, on_device).cpu())
+            self.clocked("core", lambda: judge(self.core, self.pose.precision, on_device).cpu())
 
     def clocked(self, part: str, call: Callable[[], Any]) -> Any:
         """What ``call`` gives, its seconds noted."""
@@ -337,42 +350,17 @@ class Road:
         return {"share": {part: s / total for part, s in self.spent_s.items()}, "reps": self.reps}
 
 
-def whole_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]:
-    """The whole road on the clip, in frames of the source per second."""
+def whole_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case | Row]:
+    """The whole road on the clip with each engine, in frames of the source per second."""
     (core, origin), facts = load_core(args.core, device), clip_facts(args.clip)
-    for precision in precisions(device):
-        road = Road(args.clip, load_pose(args, device, precision), core, precision)
-        more = {**facts, "precision": precision, "core": origin}
+    torch.set_num_threads(args.threads)
+    for how, pose in each_pose(args, device):
+        if pose is None:
+            yield how
+            continue
+        road = Road(args.clip, pose, core)
+        more = {**facts, **how, "core": origin}
         yield Case("file to verdict", lambda road=road: road, facts["frames"], "frames", more, road.facts)  # type: ignore[misc]
-
-
-def our_run(pose: BlazePose, mode: str, frames: Pictures, rate_hz: float) -> Run:
-    """Our pipeline over frames in memory; static looks at each alone, else it follows the lifter, with masks."""
-    pieces = [frames[i : i + BATCH] for i in range(0, len(frames), BATCH)]
-    wall, cpu = time.perf_counter(), time.process_time()
-    if mode == "static":
-        found = sum(int((pose.static(piece).presence >= MIN_SCORE).sum()) for piece in pieces)
-    else:
-        timed = [(piece, np.zeros(len(piece))) for piece in pieces]
-        track = lifter.follow(pose, timed, rate_hz, (frames.shape[2], frames.shape[1]), BATCH)
-        found = int(np.isfinite(track.keypoints[:, :, 0]).any(axis=1).sum())
-    return time.perf_counter() - wall, time.process_time() - cpu, found
-
-
-def official_run(child: subprocess.Popen[str], mode: str) -> Run:
-    """The official runtime over the same frames, in its own process."""
-    wall, cpu, found = said(child.stdout, child.stdin, mode).split()
-    return float(wall), float(cpu), int(found)
-
-
-def said(out: IO[str] | None, inn: IO[str] | None = None, ask: str = "") -> str:
-    """The child's next line, after asking for it."""
-    assert out
-    if inn:
-        print(ask, file=inn, flush=True)
-    if not (line := out.readline().strip()):
-        raise NotMeasuredError("the interpreter of --mediapipe-python cannot run mediapipe's pose on the clip")
-    return line
 
 
 def official_rows(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
@@ -386,13 +374,17 @@ def official_rows(args: argparse.Namespace, device: torch.device) -> Iterator[Ro
     rate_hz, file = clips.output_rate(clips.probe(args.clip), RATE_HZ), args.folder / "frames.npy"
     np.save(file, frames)
     torch.set_num_threads(args.threads)
-    pose = load_pose(args, device, "fp32")
-    command, pipe, null = [args.mediapipe_python, "-c", OFFICIAL, str(file)], subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, text=True) as child:
-        facts = {"mediapipe": said(child.stdout), "clip": args.clip.name, "size_px": frames.shape[2:0:-1]}
+    pose = load_pose(args, device)
+    with Official(args.mediapipe_python, file) as theirs:
+        facts = {
+            "mediapipe": theirs.version,
+            "ours": pose.name,
+            "clip": args.clip.name,
+            "size_px": frames.shape[2:0:-1],
+        }
         for mode in MODES:
-            our_run(pose, mode, frames[: 2 * BATCH], rate_hz)
-            runs = [(official_run(child, mode), our_run(pose, mode, frames, rate_hz)) for _ in range(args.rounds)]
+            our_run(pose, mode, frames[: 2 * BATCH], rate_hz, BATCH)
+            runs = [(theirs.run(mode), our_run(pose, mode, frames, rate_hz, BATCH)) for _ in range(args.rounds)]
             yield from compared(mode, runs, len(frames), facts)
 
 

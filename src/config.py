@@ -26,16 +26,15 @@ class Simulate:
     """Settings of ``src.simulate``; units and meaning stand beside each key in ``conf/config.yaml``."""
 
     clips_dir: Path
-    tracks_dir: Path
-    subjects: int
-    tracks_per_subject: int
-    rendered_subjects: int
+    train_subjects: int
+    validation_subjects: int
+    test_subjects: int
     clips_per_subject: int
     reps_min: int
     reps_max: int
-    height_px: int
-    fps_hz: float
-    crf: int
+    heights_px: list[int]
+    rates_hz: list[float]
+    crfs: list[int]
     workers: int
     seed: int
 
@@ -49,10 +48,29 @@ class Detect:
     detector: str
     weights: Path
     device: str
+    engine: str
     precision: str
     fps_hz: float
     max_side_px: int
     batch: int
+
+
+@dataclass
+class Imitate:
+    """Settings of ``src.imitate``."""
+
+    clips_dir: Path
+    poses_dir: Path
+    tracks_dir: Path
+    noise: Path
+    report: Path
+    subjects: int
+    tracks_per_subject: int
+    reps_min: int
+    reps_max: int
+    rates_hz: list[float]
+    workers: int
+    seed: int
 
 
 @dataclass
@@ -61,7 +79,6 @@ class Train:
 
     poses_dir: Path
     models_dir: Path
-    test_folders: list[str]
     validation_share: float
     test_share: float
     frames: int
@@ -90,7 +107,23 @@ class Evaluate:
     reports_dir: Path
     readme: str
     bootstrap: int
+    kernels: int
     seed: int
+
+
+@dataclass
+class Stress:
+    """Settings of ``src.stress``; ``detect`` is that whole section."""
+
+    models_dir: Path
+    reports_dir: Path
+    report: Path
+    folder: str
+    clips: int
+    bootstrap: int
+    tolerance: float
+    seed: int
+    detect: Detect
 
 
 @dataclass
@@ -103,13 +136,16 @@ class Export:
     proof: str
     least_lift: float
     tolerance: float
+    tolerance_half: float
 
 
 SECTIONS: dict[str, type] = {
     "simulate": Simulate,
     "detect": Detect,
+    "imitate": Imitate,
     "train": Train,
     "evaluate": Evaluate,
+    "stress": Stress,
     "export": Export,
 }
 T = TypeVar("T")
@@ -129,7 +165,8 @@ def section(cfg: DictConfig, kind: type[T]) -> T:
     """One checked section of a composed configuration; ``ConfigError`` names a missing, unknown or mistyped key."""
     name = kind.__name__.lower()
     try:
-        node = OmegaConf.merge(OmegaConf.structured(kind), cfg[name])
+        plain = OmegaConf.to_container(cfg[name], resolve=True)  # a section may name another: ${detect}
+        node = OmegaConf.merge(OmegaConf.structured(kind), plain)
         checked: Any = OmegaConf.to_object(node)
     except (OmegaConfBaseException, KeyError) as error:
         raise ConfigError(f"conf section {name}: {one_line(error)}") from error

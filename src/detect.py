@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from src.config import ConfigError, Detect, choose_device, device_name, run_stage
 from src.motion.keypoints import Track, TrackError
-from src.video import blazepose, clips, keypointrcnn, lifter
+from src.video import blazepose, clips, engine, keypointrcnn, lifter
 from src.video.tflite import WeightsError
 
 Detector = Callable[[lifter.Frames, float, tuple[int, int]], Track]
@@ -39,16 +39,25 @@ class Job:
 def make_detector(cfg: Detect) -> Detector:
     """The configured detector on its device; ``ConfigError`` or ``WeightsError`` says what is wrong."""
     device = choose_device(cfg.device)
-    if cfg.precision not in ("fp32", "fp16"):
-        raise ConfigError(f"detect.precision {cfg.precision!r} is none of fp32, fp16")
-    if cfg.precision == "fp16" and device.type != "cuda":
-        raise ConfigError("detect.precision fp16 needs a CUDA GPU; use detect.precision=fp32")
     if cfg.detector == "blazepose":
-        pose = blazepose.BlazePose(Path(cfg.weights), str(device), "fp16" if cfg.precision == "fp16" else "fp32")
-        return partial(lifter.follow, pose, batch=cfg.batch)
+        make = partial(blazepose.BlazePose, Path(cfg.weights), str(device), cfg.precision)
+        try:
+            return partial(lifter.follow, make(engine=engine_name(cfg), batch=cfg.batch), batch=cfg.batch)
+        except engine.EngineError as error:
+            raise ConfigError(f"detect.{error}") from error
     if cfg.detector == "keypointrcnn":
         return partial(keypointrcnn.follow, keypointrcnn.KeypointRCNN(Path(cfg.weights), str(device)), batch=cfg.batch)
     raise ConfigError(f"detect.detector {cfg.detector!r} is none of blazepose, keypointrcnn")
+
+
+def engine_name(cfg: Detect) -> str:
+    """What runs the networks: the engine behind ``auto``, or torch for the detector that knows no other."""
+    if cfg.detector != "blazepose":
+        return "torch"
+    try:
+        return engine.choose_engine(cfg.engine, choose_device(cfg.device).type)
+    except engine.EngineError as error:
+        raise ConfigError(f"detect.{error}") from error
 
 
 def track_clip(path: Path, detector: Detector, cfg: Detect) -> Track:
@@ -88,8 +97,8 @@ def key(path: Path, cfg: Detect) -> str:
     """What a track depends on: the clip's content, the settings that change pixels or networks, the code, the weights."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = (code_and_weights(Path(cfg.weights)), cfg.detector, cfg.precision, cfg.fps_hz, cfg.max_side_px)
-    return f"{content} {' '.join(str(value) for value in settings)}\n"
+    settings = (code_and_weights(Path(cfg.weights)), cfg.detector, engine_name(cfg), cfg.precision, cfg.fps_hz)
+    return f"{content} {' '.join(str(value) for value in (*settings, cfg.max_side_px))}\n"
 
 
 @cache
@@ -119,12 +128,16 @@ def detect_one(job: Job, detector: Detector, cfg: Detect) -> bool:
 
 
 def copy_labels(cfg: Detect) -> None:
-    """Each folder's ``labels.csv`` beside its tracks, in one step."""
+    """Each folder's ``labels.csv``, and ``truth.csv`` of simulated clips, beside its tracks, each in one step."""
     for table in sorted(Path(cfg.clips_dir).rglob("labels.csv")):
         folder = Path(cfg.poses_dir) / table.parent.relative_to(cfg.clips_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(table, folder / "labels.part")
-        os.replace(folder / "labels.part", folder / "labels.csv")
+        for source in (table, table.with_name("truth.csv")):
+            if source.is_file():
+                shutil.copyfile(source, folder / f"{source.stem}.part")
+                os.replace(folder / f"{source.stem}.part", folder / source.name)
+            else:
+                (folder / source.name).unlink(missing_ok=True)
 
 
 def drop_strangers(cfg: Detect, todo: list[Job]) -> None:
@@ -145,7 +158,7 @@ def work(cfg: Detect) -> int:
     """Detect every clip and list those that failed; 3 when not one worked, so that one bad clip does not stop the pipeline."""
     todo, detector, console = jobs(cfg), make_detector(cfg), Console(stderr=True, highlight=False)
     device = device_name(choose_device(cfg.device))
-    console.print(f"detect: {cfg.detector} {cfg.precision} on {device}, {len(todo)} clips")
+    console.print(f"detect: {cfg.detector} {engine_name(cfg)} {cfg.precision} on {device}, {len(todo)} clips")
     drop_strangers(cfg, todo)
     made, failures = 0, []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

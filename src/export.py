@@ -1,63 +1,106 @@
-"""Export the trained core as TorchScript, with its metadata, only if it equals eager."""
+"""Export the trained core as TorchScript, torch.export and ONNX package, each with its metadata, only if it equals eager."""
 
 import json
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZipFile
 
+import onnxruntime
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
 
 from src.config import Export, run_stage
 from src.motion.keypoints import HIP_THRUST, Skeleton
 from src.motion.model import METADATA, Core, CoreOutput, load_model
+from src.motion.parity import golden_inputs, hold_half, hold_parity
 from src.motion.verdict import FORMAT
 
-
-class ParityError(RuntimeError):
-    """The exported core differs from eager; the message carries the difference and the input."""
+INPUTS = ("keypoints", "fps_hz", "frames", "rise_ratio")
 
 
-def golden_inputs(
-    lengths: tuple[int, ...], batches: tuple[int, ...], points: int
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Random walks as (keypoints, fps_hz, frames): every length and batch, missing points and gaps, ragged frame counts."""
-    inputs = []
-    for n, (length, batch) in enumerate((t, b) for t in lengths for b in batches):
-        rng = torch.Generator().manual_seed(n)
-        walk = (
-            torch.randn(batch, length, points, 2, generator=rng).cumsum(dim=1) * 3
-            + torch.rand(batch, 1, points, 2, generator=rng) * 900
-        )
-        score = torch.rand(batch, length, points, 1, generator=rng)
-        keypoints = torch.cat([walk, score], dim=-1)
-        keypoints[torch.rand(batch, length, points, generator=rng) < 0.1] = float("nan")
-        keypoints[: batch // 2, :, -6:] = float("nan")
-        frames = torch.randint(max(2, length // 2), length + 1, (batch,), generator=rng)
-        inputs.append((keypoints, torch.rand(batch, generator=rng) * 50 + 10, frames))
-    return inputs
+class Plain(nn.Module):
+    """The core with four required inputs and a plain tuple out; a rise ratio of NaN is an unknown one."""
+
+    def __init__(self, core: Core) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor) -> tuple[Tensor, ...]:
+        """See ``Core``."""
+        return tuple(self.core(keypoints, fps_hz, frames, rise_ratio))
 
 
-def largest_difference(a: CoreOutput, b: CoreOutput) -> float:
-    """Largest absolute difference over all outputs; NaN anywhere counts as infinite."""
-    worst = torch.stack([(x - y).abs().max() for x, y in zip(a, b, strict=True)])
-    return float("inf") if bool(worst.isnan().any()) else float(worst.max())
+def required(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None) -> tuple[Tensor, ...]:
+    """The four inputs of ``Plain``."""
+    return keypoints, fps_hz, frames, torch.full_like(fps_hz, torch.nan) if rise_ratio is None else rise_ratio
 
 
-def hold_parity(core: Core, exported: torch.nn.Module, tolerance: float, points: int = len(HIP_THRUST)) -> float:
-    """Largest difference over lengths 8-600 and batches 1-64; beyond ``tolerance`` a ``ParityError``."""
-    worst = 0.0
-    with torch.no_grad():
-        for inputs in golden_inputs((8, 33, 64, 200, 600), (1, 3, 64), points):
-            ratio = torch.rand(len(inputs[0]), generator=torch.Generator().manual_seed(len(inputs[0])))
-            calls = (inputs, (*inputs, ratio))  # the rise ratio may be left out
-            difference = max(largest_difference(core(*call), CoreOutput(*exported(*call))) for call in calls)
-            if not difference <= tolerance:
-                shape = tuple(inputs[0].shape)
-                raise ParityError(
-                    f"exported core differs from eager by {difference:.2e} (allowed {tolerance:.0e}) on {shape}"
-                )
-            worst = max(worst, difference)
-    return worst
+@lru_cache(maxsize=1)  # two packages are made of it
+def trace(core: Core) -> ExportedProgram:
+    """The graph of ``Plain`` for any number of reps and rows, without the builder's file names."""
+    reps, rows = Dim("reps", min=1), Dim("rows", min=2)
+    shapes = ({0: reps, 1: rows}, {0: reps}, {0: reps}, {0: reps})
+    program = torch.export.export(Plain(core), required(*golden_inputs((33,), (3,))[0]), dynamic_shapes=shapes)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def write_script(core: Core, about: str, path: Path) -> None:
+    """TorchScript: C++ and any PyTorch. Its debug records are left out: they name the builder's files."""
+    whole = path.with_suffix(".whole")
+    torch.jit.save(torch.jit.script(core), str(whole), _extra_files={METADATA: about})
+    with ZipFile(whole) as records, ZipFile(path, "w") as kept:
+        for record in records.infolist():
+            if not record.filename.endswith(".debug_pkl"):
+                kept.writestr(record, records.read(record))
+
+
+def write_program(core: Core, about: str, path: Path) -> None:
+    """torch.export: TorchScript's successor."""
+    torch.export.save(trace(core), path, extra_files={METADATA: about})
+
+
+def write_onnx(core: Core, about: str, path: Path) -> None:
+    """ONNX: every other runtime; the metadata is a metadata property."""
+    names: dict[str, Any] = {"input_names": INPUTS, "output_names": CoreOutput._fields}
+    axes: tuple[dict[int, str], ...] = ({0: "reps", 1: "rows"}, {}, {}, {})
+    program = torch.onnx.export(trace(core), **names, dynamic_shapes=axes, dynamo=True, verbose=False)
+    assert program is not None  # which it is without dynamo alone
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # how PyTorch made it
+    program.model.metadata_props[METADATA] = about
+    program.save(path)
+
+
+def read_script(path: Path) -> Callable[..., Any]:
+    """The package at ``path`` as something to call like a ``Core``."""
+    return torch.jit.load(str(path))  # type: ignore[no-any-return]
+
+
+def read_program(path: Path) -> Callable[..., Any]:
+    """The package at ``path`` as something to call like a ``Core``."""
+    module = torch.export.load(path).module()
+    return lambda *inputs: module(*required(*inputs))
+
+
+def read_onnx(path: Path) -> Callable[..., Any]:
+    """The package at ``path`` as something to call like a ``Core``."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(*inputs: Tensor) -> list[Tensor]:
+        arrays = (x.numpy() for x in required(*inputs))
+        return [torch.from_numpy(y) for y in session.run(CoreOutput._fields, dict(zip(INPUTS, arrays, strict=True)))]
+
+    return run
+
+
+PACKAGES = {".pt": (write_script, read_script), ".pt2": (write_program, read_program), ".onnx": (write_onnx, read_onnx)}
+"""How a package is written and read, by suffix."""
 
 
 def metadata(facts: dict[str, Any], skeleton: Skeleton, core: Core) -> dict[str, Any]:
@@ -73,7 +116,7 @@ def metadata(facts: dict[str, Any], skeleton: Skeleton, core: Core) -> dict[str,
             "bones": skeleton.bones,
         },
         "input": "keypoints (N, T, K, 3): x px, y px, score (NaN or 0 = missing); fps_hz (N); frames (N) real rows, a rep each; "
-        "rise_ratio (N), optional: hip rise over the best of the set",
+        "rise_ratio (N): hip rise over the best of the set, NaN = unknown; only TorchScript takes none at all",
         "output": "probabilities (N, L), evidence (N, T, L), observability (N, L), all in [0, 1]",
         "frames": core.frames,
         "receptive_field_samples": core.receptive_field,
@@ -81,24 +124,22 @@ def metadata(facts: dict[str, Any], skeleton: Skeleton, core: Core) -> dict[str,
     }
 
 
-def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float) -> float:
-    """Script, save, load again, compare; only then is ``path`` replaced. Returns the largest difference.
+def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float, tolerance_half: float = 1e-3) -> str:
+    """Write the package that the suffix of ``path`` names, read it again, compare; only then does it come to ``path``.
 
-    A failure of any kind leaves no core at ``path``: a stale one would pass for the new.
+    Returns the largest differences in words. A failure of any kind leaves no file: a stale one would pass for the new.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    try:
-        extra = {METADATA: json.dumps(metadata(facts, HIP_THRUST, core))}
-        torch.jit.save(torch.jit.script(core), str(part), _extra_files=extra)
-        worst = hold_parity(core, torch.jit.load(str(part)), tolerance)
+    path.unlink(missing_ok=True)
+    write, read = PACKAGES[path.suffix]
+    with TemporaryDirectory(dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        write(core, json.dumps(metadata(facts, HIP_THRUST, core)), part)
+        words = f"largest difference from eager {hold_parity(core, read(part), tolerance):.1e}"
+        if path.suffix == ".pt" and torch.cuda.is_available():
+            words += f", {hold_half(core, torch.jit.load(part, 'cuda'), tolerance_half):.1e} in fp16 on CUDA"
         part.replace(path)
-    except Exception:
-        path.unlink(missing_ok=True)
-        raise
-    finally:
-        part.unlink(missing_ok=True)
-    return worst
+    return words
 
 
 def proven(
@@ -118,7 +159,7 @@ def proven(
 
 
 def work(cfg: Export) -> None:
-    """``model.pt`` -> ``core.pt``."""
+    """``model.pt`` -> ``core.pt``, ``core.pt2``, ``core.onnx``."""
     core, facts = load_model(cfg.models_dir / "model.pt")
     if cfg.report.exists():
         report = json.loads(cfg.report.read_text())
@@ -126,8 +167,12 @@ def work(cfg: Export) -> None:
         facts["thresholds"], mute = proven(facts["thresholds"], report["folders"].get(cfg.proof, {}), cfg.least_lift)
         if mute:
             print(f"never claimed (right less than {cfg.least_lift:g} x prevalence on {cfg.proof}): {', '.join(mute)}")
-    worst = save_core(core, facts, cfg.core, cfg.tolerance)
-    print(f"{cfg.core}: {cfg.core.stat().st_size / 1e3:.0f} kB, largest difference from eager {worst:.1e}")
+    paths = [cfg.core.with_suffix(suffix) for suffix in PACKAGES]
+    for path in paths:
+        path.unlink(missing_ok=True)  # should one fail, none of an older model stays
+    for path in paths:
+        words = save_core(core, facts, path, cfg.tolerance, cfg.tolerance_half)
+        print(f"{path}: {path.stat().st_size / 1e3:.0f} kB, {words}")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from src.batch.results import Results
 from src.batch.tables import show
 from src.batch.workers import Lost, here, spawned
 from src.config import ConfigError, Detect, choose_device, device_name, fail, load, one_line
-from src.detect import Detector, key, make_detector, track_clip
+from src.detect import Detector, engine_name, key, make_detector, track_clip
 from src.motion import verdict as motion_code
 from src.motion.keypoints import Track
 from src.motion.model import ModelError
@@ -161,7 +161,8 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
     results = Results(order.out, jobs, scorer.labels)
     todo = [job for job in jobs if not (args.resume and results.resumed(order.done(job)))]
     known = f", {len(jobs) - len(todo)} known already" if args.resume else ""
-    say(f"judging {len(todo)} clips{known} on {device_name(device)}, {args.workers or 'no'} workers")
+    pose = f"pose by {order.cfg.detector} {engine_name(order.cfg)} {order.cfg.precision}"
+    say(f"judging {len(todo)} clips{known} on {device_name(device)}, {pose}, {args.workers or 'no'} workers")
     make = partial(clip_work, order)
     answers = spawned(make, todo, args.workers, args.time_limit) if args.workers else here(make, todo)
     try:

@@ -1,4 +1,4 @@
-"""Stage ``simulate``: people who do hip thrusts with known faults, as keypoint tracks and as rendered clips."""
+"""Stage ``simulate``: people who do hip thrusts with known faults, rendered to clips, with true tracks and labels."""
 
 import csv
 import multiprocessing
@@ -14,41 +14,65 @@ import numpy as np
 from rich.progress import Progress
 
 from src.config import ConfigError, Simulate, run_stage
-from src.motion.camera import RATES_HZ, Camera, sample_camera, sample_size, sample_view
-from src.motion.faults import FAULT_KEYS, QUANTITIES
-from src.motion.keypoints import Track
+from src.motion.camera import Camera, behind_plate, sample_camera, sample_view, true_track
+from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES, judge
+from src.motion.keypoints import HIP_THRUST
 from src.motion.kinematics import Performance, sample_performance
-from src.motion.noise import observe, sample_habit
-from src.motion.person import Person, sample_person
+from src.motion.person import sample_person
+from src.video import datasheet
 
-LABEL_COLUMNS = ("clip", "subject", "start_s", "end_s", *FAULT_KEYS, "view", "side", "variant", "rater", "source")
+LABEL_COLUMNS = (
+    "clip",
+    "subject",
+    "start_s",
+    "end_s",
+    *FAULT_KEYS,
+    "view",
+    "side",
+    "variant",
+    "rater",
+    "source",
+    "split",
+    "hidden",
+)
+SPLITS = ("train", "validation", "test")
+COVERED, NEAR_TOP_S = 0.45, 0.25
+"""A lumbar fault is hidden where plates cover more than this of the low back's outline, this long before and after lockout."""
 Row = dict[str, Any]
-TRACKS, CLIPS = 1, 2
-"""First word of the seeds below the run's seed: people behind tracks and rendered people are never the same."""
+Rows = tuple[list[Row], list[Row]]
+"""Rows of ``labels.csv`` and of ``truth.csv``."""
 
 
-def _rng(cfg: Simulate, *words: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence((cfg.seed, *words)))
-
-
-def label_rows(perf: Performance, camera: Camera, clip: str, subject: str) -> list[Row]:
-    """One row of ``labels.csv`` per rep; an uncertain fault is empty."""
-    return [
-        {
+def label_rows(perf: Performance, camera: Camera, clip: str, subject: str, split: str = "") -> list[Row]:
+    """One row of ``labels.csv`` per rep; an uncertain fault is empty, one whose carrier plates hide is named as hidden."""
+    rows = []
+    for rep, covered in zip(perf.reps, covered_shares(perf, camera), strict=True):
+        seen = rep.quantities | ({"lumbar_top": np.nan} if covered > COVERED else {})
+        labels = {fault.key: judge(fault, seen) for fault in FAULTS}
+        hidden = [f.key for f in FAULTS if np.isnan(labels[f.key]) and any(np.isnan(seen[c.quantity]) for c in f.cues)]
+        rows.append({
             "clip": clip, "subject": subject, "start_s": round(rep.start_s, 3), "end_s": round(rep.end_s, 3),
-            **{key: "" if np.isnan(rep.labels[key]) else int(rep.labels[key]) for key in FAULT_KEYS},
-            "view": camera.view, "side": camera.side, "variant": perf.setup.variant, "rater": "truth", "source":
-            "simulated",
-        }
-        for rep in perf.reps
-    ]  # fmt: skip
+            **{key: "" if np.isnan(label) else int(label) for key, label in labels.items()},
+            "view": camera.view, "side": camera.side, "variant": perf.setup.variant, "rater": "truth",
+            "source": "simulated", "split": split, "hidden": " ".join(hidden),
+        })  # fmt: skip
+    return rows
+
+
+def covered_shares(perf: Performance, camera: Camera) -> list[float]:
+    """Per rep, how much of the low back's outline plates hide from the camera around lockout, 0..1."""
+    low = [HIP_THRUST.index(f"{side}_{at}") for side in ("back", "front") for at in (50, 75)]
+    hidden = behind_plate(perf, camera, perf.joints[:, low]).mean(axis=1)  # (T,)
+    near = round(NEAR_TOP_S * perf.fps_hz)
+    tops = [round(rep.top_s * perf.fps_hz) for rep in perf.reps]
+    return [float(hidden[max(top - near, 0) : top + near + 1].mean()) for top in tops]
 
 
 def truth_rows(perf: Performance, camera: Camera, clip: str, subject: str) -> list[Row]:
     """One row of ``truth.csv`` per rep: quantities, asked severities, and what surrounds them."""
     setup, person = perf.setup, perf.person
     around = {
-        "view": camera.view, "azimuth_deg": round(camera.azimuth_deg, 2), "fps_hz": perf.fps_hz,
+        "view": camera.view, "side": camera.side, "azimuth_deg": round(camera.azimuth_deg, 2), "fps_hz": perf.fps_hz,
         "bench_m": round(setup.bench_m, 3),
         "load": setup.load, "plate_m": round(setup.plate_m, 3), "arms": setup.arms, "sex": person.sex,
         "height_m": round(person.height_m, 3),
@@ -64,48 +88,30 @@ def truth_rows(perf: Performance, camera: Camera, clip: str, subject: str) -> li
     ]  # fmt: skip
 
 
-def _set(
-    cfg: Simulate, person: Person, fps_hz: float, size_px: tuple[int, int], rng: np.random.Generator
-) -> tuple[Performance, Camera]:
-    """One set of a person and the camera on it."""
-    perf = sample_performance(person, int(rng.integers(cfg.reps_min, cfg.reps_max + 1)), fps_hz, rng)
-    return perf, sample_camera(perf.joints[:, :21], fps_hz, size_px, sample_view(rng), rng)
+def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
+    """Render the clips of one person into ``folder`` and true tracks into ``folder/truth``; returns the rows."""
+    from src.video.render import render_clip, sample_look
 
-
-def subject_tracks(cfg: Simulate, folder: Path, number: int) -> tuple[list[Row], list[Row]]:
-    """Write the keypoint tracks of one simulated person into ``folder``; returns label and truth rows."""
-    subject, rng = f"sim-{number:04d}", _rng(cfg, TRACKS, number)
-    person, habit = sample_person(rng), sample_habit(rng)
-    labels, truth = [], []
-    for i in range(1, cfg.tracks_per_subject + 1):
-        rng = _rng(cfg, TRACKS, number, i)
-        fps_hz, clip = float(rng.choice(RATES_HZ)), f"{subject}-{i:02d}.npz"
-        perf, camera = _set(cfg, person, fps_hz, sample_size(rng), rng)
-        Track(observe(perf, camera, habit, rng), fps_hz, camera.size_px, "simulated").save(folder / clip)
-        labels += label_rows(perf, camera, clip, subject)
-        truth += truth_rows(perf, camera, clip, subject)
-    return labels, truth
-
-
-def subject_clips(cfg: Simulate, folder: Path, number: int) -> tuple[list[Row], list[Row]]:
-    """Render the clips of one person into ``folder`` and true projected tracks into ``folder/truth``.
-
-    Returns the rows.
-    """
-    from src.video.render import render_clip, sample_look, true_track
-
-    subject, rng = f"ren-{number:04d}", _rng(cfg, CLIPS, number)
-    person, labels, truth = sample_person(rng), [], []
+    subject, split = f"ren-{number:04d}", split_of(cfg, number)
+    person, labels, truth = sample_person(np.random.default_rng((cfg.seed, number))), [], []
     for i in range(1, cfg.clips_per_subject + 1):
-        rng = _rng(cfg, CLIPS, number, i)
-        clip, long_px = f"{subject}-{i:02d}.mp4", round(cfg.height_px * 16 / 9 / 2) * 2
-        size_px = (cfg.height_px, long_px) if rng.random() < 0.3 else (long_px, cfg.height_px)
-        perf, camera = _set(cfg, person, cfg.fps_hz, size_px, rng)
-        render_clip(perf, camera, sample_look(rng), folder / clip, cfg.crf)
+        rng, clip = np.random.default_rng((cfg.seed, number, i)), f"{subject}-{i:02d}.mp4"
+        short, fps_hz = int(rng.choice(cfg.heights_px)), float(rng.choice(cfg.rates_hz))
+        long = round(short * 16 / 9 / 2) * 2
+        size_px = (short, long) if rng.random() < 0.3 else (long, short)
+        perf = sample_performance(person, int(rng.integers(cfg.reps_min, cfg.reps_max + 1)), fps_hz, rng)
+        camera = sample_camera(perf.joints[:, :21], fps_hz, size_px, sample_view(rng), rng)
+        render_clip(perf, camera, sample_look(rng), folder / clip, int(rng.choice(cfg.crfs)))
         true_track(perf, camera).save(folder / "truth" / f"{Path(clip).stem}.npz")
-        labels += label_rows(perf, camera, clip, subject)
+        labels += label_rows(perf, camera, clip, subject, split)
         truth += truth_rows(perf, camera, clip, subject)
     return labels, truth
+
+
+def split_of(cfg: Simulate, number: int) -> str:
+    """The split of a person's number, counted from 1: first training, then validation, then test people."""
+    ends = np.cumsum([cfg.train_subjects, cfg.validation_subjects, cfg.test_subjects])
+    return SPLITS[int(np.searchsorted(ends, number))]
 
 
 def _write(path: Path, rows: list[Row], columns: Iterable[str]) -> None:
@@ -115,7 +121,7 @@ def _write(path: Path, rows: list[Row], columns: Iterable[str]) -> None:
         writer.writerows(rows)
 
 
-def _each(task: Callable[[int], Any], count: int, workers: int, what: str) -> Iterator[Any]:
+def each(task: Callable[[int], Any], count: int, workers: int, what: str) -> Iterator[Any]:
     """``task(1..count)`` in order, in this process or in several, under a progress bar."""
     with Progress(transient=True) as progress:
         numbers = range(1, count + 1)
@@ -126,14 +132,16 @@ def _each(task: Callable[[int], Any], count: int, workers: int, what: str) -> It
             yield from progress.track(pool.map(task, numbers), total=count, description=what)
 
 
-def _fill(folder: Path, job: Callable[..., tuple[list[Row], list[Row]]], cfg: Simulate, count: int, what: str) -> int:
-    """Make ``folder`` anew from ``job(cfg, folder, 1..count)``; readers see the old or the new one, never half."""
+def fill(folder: Path, job: Callable[[Path, int], Rows], count: int, workers: int, what: str) -> list[Row]:
+    """Make ``folder`` anew from ``job(folder, 1..count)``; readers see the old or the new one, never half.
+
+    workers: processes, 0 = one per core. Returns the rows of ``labels.csv``.
+    """
     part, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
     for stale in (part, old):
         shutil.rmtree(stale, ignore_errors=True)
     part.mkdir(parents=True)
-    workers = min(cfg.workers or os.cpu_count() or 1, max(count, 1))
-    done = list(_each(partial(job, cfg, part), count, workers, what))
+    done = list(each(partial(job, part), count, min(workers or os.cpu_count() or 1, max(count, 1)), what))
     labels, truth = [row for rows, _ in done for row in rows], [row for _, rows in done for row in rows]
     _write(part / "labels.csv", labels, LABEL_COLUMNS)
     _write(part / "truth.csv", truth, truth[0] if truth else ("clip",))
@@ -141,21 +149,23 @@ def _fill(folder: Path, job: Callable[..., tuple[list[Row], list[Row]]], cfg: Si
         folder.rename(old)
     part.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-    return len(labels)
+    return labels
 
 
 def work(cfg: Simulate) -> None:
-    """Write ``tracks_dir`` and ``clips_dir``: clips, ``labels.csv`` and ``truth.csv``, all made anew.
+    """Write ``clips_dir``: clips, true tracks, ``labels.csv``, ``truth.csv`` and a datasheet, all made anew.
 
-    The same seed gives the same files, whatever ``workers``. People of the two folders are different people.
+    The same seed gives the same files, whatever ``workers``.
     """
     if not 1 <= cfg.reps_min <= cfg.reps_max:
         raise ConfigError(
             f"simulate.reps_min {cfg.reps_min} and reps_max {cfg.reps_max}: need 1 <= reps_min <= reps_max"
         )
-    tracks = _fill(Path(cfg.tracks_dir), subject_tracks, cfg, cfg.subjects, "keypoint tracks")
-    clips = _fill(Path(cfg.clips_dir), subject_clips, cfg, cfg.rendered_subjects, "rendered clips")
-    print(f"{tracks} reps as keypoint tracks in {cfg.tracks_dir}, {clips} rendered in {cfg.clips_dir}")
+    people = cfg.train_subjects + cfg.validation_subjects + cfg.test_subjects
+    rows = fill(Path(cfg.clips_dir), partial(person_clips, cfg), people, cfg.workers, "rendered clips")
+    if rows:
+        datasheet.write(Path(cfg.clips_dir))
+    print(f"{len({row['clip'] for row in rows})} clips with {len(rows)} reps of {people} people in {cfg.clips_dir}")
 
 
 def main() -> None:

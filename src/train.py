@@ -62,10 +62,9 @@ class FaultModule(L.LightningModule):
         self.seen: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Masked loss of one batch."""
-        loss = masked_loss(
-            self.core.logits(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio), batch.faults
-        )
+        """Masked loss of one batch, for the faults and for whether they could be seen."""
+        logits, seen = self.core.heads(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio)
+        loss = masked_loss(logits, batch.faults) + masked_loss(seen, batch.observable)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.faults))
         return loss
 
@@ -202,7 +201,7 @@ def work(cfg: Train) -> None:
         warnings.filterwarnings("ignore", message=message)
     L.seed_everything(cfg.seed, verbose=False)
     samples, counts = load_samples(cfg.poses_dir)
-    parts = split_people(samples, cfg.validation_share, cfg.test_share, cfg.test_folders, cfg.seed)
+    parts = split_people(samples, cfg.validation_share, cfg.test_share, cfg.seed)
     for name, part in parts.items():
         print(f"{name}: {len(part)} reps of {len({s.subject for s in part})} people")
     batches = loader(parts["train"], cfg, training=True)
@@ -222,7 +221,7 @@ def work(cfg: Train) -> None:
     module.load_state_dict(best["state_dict"])
     core = module.core.cpu().eval()
     people = {name: sorted({s.subject for s in part}) for name, part in parts.items()}
-    people["test"] = sorted({*people["test"], *(c.subject for c in counts if c.folder in cfg.test_folders)})
+    people["test"] = sorted({*people["test"], *(c.subject for c in counts if c.split == "test")})
     thresholds = fit_calibration(core, parts["validation"])
     facts = {
         "version": __version__,

@@ -6,7 +6,10 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; as src does
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import hypothesis
@@ -14,13 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from src.export import save_core
+from src.config import Export, load
+from src.export import PACKAGES, save_core, work
 from src.motion.camera import sample_camera
 from src.motion.dataset import COLUMNS
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.kinematics import sample_performance
-from src.motion.model import Core
+from src.motion.model import Core, save_model
 from src.motion.person import sample_person
 from src.video.render import render_clip, sample_look
 
@@ -147,12 +151,12 @@ def write_labels(folder, rows):
     """A labels.csv with these rows; what a row leaves out is empty."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer = csv.DictWriter(file, (*COLUMNS, "split"), restval="")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def write_people(folder, people, clips=2, reps=2, prefix="p"):
+def write_people(folder, people, clips=2, reps=2, prefix="p", split=""):
     """Tracks and labels of ``people`` made-up people: odd clips have far feet, every third person stops short."""
     rows = []
     for person in range(people):
@@ -165,7 +169,9 @@ def write_people(folder, people, clips=2, reps=2, prefix="p"):
             )  # fmt: skip
             track.save(folder / f"{name}.npz")
             faults = dict(zip(FAULT_KEYS, ("", "0", str(int(far)), str(int(short))), strict=True))
-            rows.append({"clip": f"{name}.mp4", "subject": f"{prefix}{person}", "view": "side", **faults})
+            rows.append(
+                {"clip": f"{name}.mp4", "subject": f"{prefix}{person}", "view": "side", "split": split, **faults}
+            )
     write_labels(folder, rows)
 
 
@@ -195,6 +201,18 @@ def core_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("core") / "core.pt"
     save_core(random_core(), FACTS, path, 1e-4)
     return path
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory):
+    """The same core as the export stage makes it: paths by suffix, and under ``said`` what the stage printed."""
+    folder, said = tmp_path_factory.mktemp("packages"), StringIO()
+    save_model(folder / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS)
+    (folder / "evaluate.json").write_text('{"summary": {"simulated": 0.75}, "folders": {}}')
+    core = folder / "new" / "core.pt"
+    with redirect_stdout(said):
+        work(replace(load(Export), models_dir=folder, report=folder / "evaluate.json", core=core))
+    return {suffix: core.with_suffix(suffix) for suffix in PACKAGES} | {"said": said.getvalue()}
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from src.benchmark import (
 
 CPU = torch.device("cpu")
 WEIGHTS = ROOT / "data/weights"
+CPU_ENGINES = [("openvino", "fp32"), ("openvino", "bf16"), ("torch", "fp32")]
 needs_weights = pytest.mark.skipif(
     not (WEIGHTS / "pose_detection.tflite").is_file(), reason="no pose networks in data/weights: run make setup"
 )
@@ -113,8 +114,17 @@ def test_every_part_on_every_device_has_numbers_or_a_reason(clip, tmp_path):
 
 @needs_weights
 def test_whole_road_says_where_its_time_goes(clip, tmp_path):
-    (row,) = rows_of(run(tmp_path / "b.json", "--parts", "whole", "--clip", clip, "--device", "cpu"), "whole")
-    assert row["frames"] == 12 and row["reps"] == 0 and sum(row["share"].values()) == pytest.approx(1)
+    rows = rows_of(run(tmp_path / "b.json", "--parts", "whole", "--clip", clip, "--device", "cpu"), "whole")
+    assert [(r["engine"], r["precision"]) for r in rows] == CPU_ENGINES
+    for row in rows:
+        assert row["frames"] == 12 and row["reps"] == 0 and sum(row["share"].values()) == pytest.approx(1)
+
+
+@needs_weights
+def test_pose_is_timed_on_every_engine(tmp_path):
+    rows = rows_of(run(tmp_path / "b.json", "--parts", "pose", "--device", "cpu", "--pose-batches", "2"), "pose")
+    assert list(dict.fromkeys((r["engine"], r["precision"]) for r in rows)) == CPU_ENGINES
+    assert all(row["per_s"] > 0 and row["crop"] == "opencv" and row["threads"] == 1 for row in rows)
 
 
 def test_one_broken_part_costs_no_other(clip, tmp_path):
@@ -154,7 +164,9 @@ def test_torch_and_numpy_alone_measure_core_reps_and_pose(tmp_path):
     report = json.loads(out.read_text())
     assert all(row["per_s"] > 0 for row in rows_of(report, "core") + rows_of(report, "reps"))
     if (WEIGHTS / "pose_detection.tflite").is_file():
-        assert {row["crop"] for row in rows_of(report, "pose")} == {"torch"}
+        rows = rows_of(report, "pose")
+        assert {row["crop"] for row in rows if row["engine"] == "torch"} == {"torch"}
+        assert all("cannot be imported" in row["not measured"] for row in rows if row["engine"] == "openvino")
     for part in ("decode", "whole"):
         assert rows_of(report, part)[0]["not measured"].startswith("blocked: ")
     assert "| core |" in done.stdout  # the table without rich

@@ -24,21 +24,21 @@ def test_every_section_composes(kind, experiment):
 def test_smoke_keeps_to_its_own_folders():
     for kind in KINDS:
         for name, value in vars(load(kind, "experiment=smoke")).items():
-            if name.endswith(("_dir", "report", "core")):
+            if name.endswith(("_dir", "report", "core", "noise")):
                 assert str(value).startswith("data/smoke"), f"{kind.__name__}.{name} = {value}"
 
 
 def test_stages_hand_over_where_the_next_one_looks():
     for overlay in ([], ["experiment=smoke"]):
-        simulate, detect, train, evaluate, export = (load(kind, *overlay) for kind in KINDS)
-        assert simulate.clips_dir.is_relative_to(detect.clips_dir)
-        assert simulate.tracks_dir.is_relative_to(train.poses_dir) and detect.poses_dir.is_relative_to(train.poses_dir)
+        simulate, detect, imitate, train, evaluate, stress, export = (load(kind, *overlay) for kind in KINDS)
+        assert simulate.clips_dir.is_relative_to(detect.clips_dir) and imitate.clips_dir == simulate.clips_dir
+        assert imitate.poses_dir == detect.poses_dir / simulate.clips_dir.relative_to(detect.clips_dir)
+        assert imitate.tracks_dir.is_relative_to(train.poses_dir) and detect.poses_dir.is_relative_to(train.poses_dir)
         assert train.poses_dir == evaluate.poses_dir
         assert train.models_dir == evaluate.models_dir == export.models_dir
-        assert export.report == evaluate.reports_dir / "evaluate.json"
-        for folder in train.test_folders:  # a name that fits no folder would let test people into training
-            detected = detect.poses_dir / simulate.clips_dir.relative_to(detect.clips_dir)
-            assert train.poses_dir / folder in (detected, simulate.tracks_dir)
+        assert export.report == stress.report == evaluate.reports_dir / "evaluate.json"
+        assert stress.models_dir == train.models_dir and stress.detect == detect
+        assert stress.folder == str(simulate.clips_dir.relative_to(detect.clips_dir))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,10 @@ def test_a_wrong_setting_is_one_line_that_names_the_key(kind, override, names):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_key_or_section_is_one_line_that_names_it(kind):
     name, key = kind.__name__.lower(), dataclasses.fields(kind)[-1].name
-    plain = {k: str(v) if k.endswith(("dir", "core", "report", "weights")) else v for k, v in vars(load(kind)).items()}
+    plain = {
+        k: str(v) if k.endswith(("dir", "core", "report", "weights", "noise")) else v
+        for k, v in vars(load(kind)).items()
+    }
     with pytest.raises(ConfigError) as caught:
         section(OmegaConf.create({name: {k: v for k, v in plain.items() if k != key}}), kind)
     assert key in str(caught.value) and "\n" not in str(caught.value)

@@ -14,7 +14,7 @@ from src.video.tflite import WeightsError
 def settings(tmp_path, **changes):
     values = {
         "clips_dir": tmp_path / "clips", "poses_dir": tmp_path / "poses", "detector": "blazepose", "device": "cpu",
-        "weights": Path("data/weights"), "precision": "fp32", "fps_hz": 15.0, "max_side_px": 64, "batch": 4,
+        "engine": "auto", "weights": Path("data/weights"), "precision": "fp32", "fps_hz": 15.0, "max_side_px": 64, "batch": 4,
     }  # fmt: skip
     return Detect(**(values | changes))
 
@@ -70,6 +70,15 @@ def test_changed_content_or_settings_are_detected_again(tmp_path, calls):
     assert [count for count, _, _ in calls] == [6, 4, 8]
     detect.work(settings(tmp_path, fps_hz=30.0, batch=2, device="auto"))
     assert len(calls) == 3
+    detect.work(settings(tmp_path, fps_hz=30.0, engine="torch"))
+    assert len(calls) == 4
+
+
+def test_the_engine_behind_auto_is_named(tmp_path, calls, capsys):
+    film(tmp_path / "clips/mine/a.mp4")
+    label(tmp_path / "clips/mine", "a.mp4")
+    detect.work(settings(tmp_path))
+    assert "blazepose openvino fp32 on cpu" in capsys.readouterr().err
 
 
 def test_bad_clips_are_listed_and_stop_nothing(tmp_path, calls, capsys):
@@ -109,8 +118,9 @@ def test_no_clips_is_a_config_error(tmp_path):
     ("change", "error"),
     [
         ({"detector": "magic"}, "detector"),
-        ({"precision": "int4"}, "precision"),
-        ({"precision": "fp16"}, "CUDA"),
+        ({"precision": "int4"}, "detect.precision 'int4' is none of fp32, bf16"),
+        ({"engine": "magic"}, r"detect\.engine 'magic' is none of auto, openvino, torch"),
+        ({"precision": "bf16", "engine": "torch"}, "none of fp32, which engine torch has on cpu"),
         ({"weights": Path("nowhere")}, "nowhere"),
         ({"detector": "keypointrcnn", "weights": Path("nowhere.pt")}, r"nowhere\.pt"),
     ],

@@ -6,27 +6,38 @@ import pytest
 from conftest import FACTS, random_core, thrust, write_labels, write_people
 
 from src.config import Evaluate, load
-from src.evaluate import BEGIN, END, judge_reps, work, write_readme
-from src.motion.dataset import Count, LabelError
+from src.evaluate import work
+from src.motion.dataset import LabelError
 from src.motion.faults import FAULT_KEYS
 from src.motion.model import save_model
+from src.report.tables import BEGIN, END
 
 PEOPLE = {"train": ["p0", "p1"], "validation": ["p2"], "test": ["p3", "p4", "p5", "q0", "q1", "q2"]}
 
 
+def prepared(folder):
+    """Tracks of two folders, a random model that knows who was a test person, and a README."""
+    write_people(folder / "poses" / "simulated", 6)
+    write_people(folder / "poses" / "gym", 3, prefix="q")
+    save_model(folder / "models" / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS | {"people": PEOPLE})
+    (folder / "README.md").write_text(f"# before\n{BEGIN}\nold\n{END}\nafter \\1\n")
+    return replace(
+        load(Evaluate), poses_dir=folder / "poses", models_dir=folder / "models", reports_dir=folder / "reports",
+        readme=str(folder / "README.md"), bootstrap=20, kernels=84,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def settings(tmp_path):
-    """Tracks of two folders, a random model that knows who was a test person, and a README."""
-    write_people(tmp_path / "poses" / "simulated", 6)
-    write_people(tmp_path / "poses" / "gym", 3, prefix="q")
-    save_model(
-        tmp_path / "models" / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS | {"people": PEOPLE}
-    )
-    (tmp_path / "README.md").write_text(f"# before\n{BEGIN}\nold\n{END}\nafter \\1\n")
-    return replace(
-        load(Evaluate), poses_dir=tmp_path / "poses", models_dir=tmp_path / "models", reports_dir=tmp_path / "reports",
-        readme=str(tmp_path / "README.md"), bootstrap=20,
-    )  # fmt: skip
+    return prepared(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Settings of a run that is over; tests only read its files."""
+    settings = prepared(tmp_path_factory.mktemp("done"))
+    work(settings)
+    return settings
 
 
 def strict(path):
@@ -38,52 +49,101 @@ def strict(path):
     return json.loads(path.read_text(), parse_constant=refuse)
 
 
-def test_the_report_is_json_and_every_number_is_one(settings):
-    work(settings)
-    report = strict(settings.reports_dir / "evaluate.json")
+def read_report(settings):
+    return strict(settings.reports_dir / "evaluate.json")
+
+
+def test_the_report_is_json_and_every_number_is_one(done):
+    report = read_report(done)
     assert set(report["folders"]) == {"simulated", "gym"} and report["data"]
+    assert report["validation"]["simulated"]["people"] == 1 and list(report["validation"]) == ["simulated"]
+    assert report["validation"]["simulated"]["faults"]["feet_too_far"]["prevalence"] == 0.5
     for part in report["folders"].values():
-        assert part["people"] == 3 and set(part["faults"]) == set(FAULT_KEYS)
-        assert part["reps"]["clips"] == 6 and part["reps"]["exact_share"] in (1.0, None)
+        assert part["people"] == 3 and set(part["faults"]) == set(FAULT_KEYS) == set(part["clips"])
+        assert part["counting"]["clips"] == 6 and part["counting"]["exact_share"] in (1.0, None)
         for fault in part["faults"].values():
-            for name in ("average_precision", "f1"):
+            for name in ("average_precision", "f1", "precision", "recall", "ece"):
                 number = fault[name]
                 if number["value"] is not None:
                     assert 0.0 <= number["low"] <= number["high"] <= 1.0 and 0.0 <= number["value"] <= 1.0
-            assert fault["ece"] is None or 0.0 <= fault["ece"] <= 1.0
+            assert fault["decided_share"] is None or 0.0 <= fault["decided_share"] <= 1.0
         tuck, far = part["faults"]["tuck"], part["faults"]["feet_too_far"]
         assert tuck["positives"] == 0 and tuck["average_precision"]["value"] is None
         assert far["reps"] == 12 and far["positives"] == 6 and far["people"] == 3
+        assert part["clips"]["feet_too_far"]["clips"] == 6 and part["clips"]["feet_too_far"]["positives"] == 3
 
 
-def test_angle_rules_see_what_angles_show(settings):
-    work(settings)
-    report = json.loads((settings.reports_dir / "evaluate.json").read_text())
-    for part in report["folders"].values():
+def test_baselines_stand_beside_the_model_where_they_can_judge(done):
+    for part in read_report(done)["folders"].values():
         for key in ("feet_too_far", "partial_range"):
-            assert part["faults"][key]["rule_average_precision"] == pytest.approx(1.0)
-            assert part["faults"][key]["rule_f1"] == pytest.approx(1.0)
+            baselines = part["faults"][key]["baselines"]
+            assert set(baselines) == {"angle rules", "logistic regression", "MiniROCKET"}
+            for (
+                name,
+                numbers,
+            ) in baselines.items():  # far feet and short lifts are easy here: a blind baseline is broken
+                assert numbers["average_precision"]["value"] == pytest.approx(1.0), name
+                gap = part["faults"][key]["average_precision"]["value"] - numbers["average_precision"]["value"]
+                assert numbers["model_ahead"]["value"] == pytest.approx(gap)
+            assert baselines["angle rules"]["f1"]["value"] == pytest.approx(1.0)
+        assert part["faults"]["tuck"]["baselines"] == {}  # no angle shows it, and no training person does it
 
 
-def test_figures_and_tables_keep_origins_apart(settings):
+def test_strata_and_severity_need_the_truth(settings):
+    header = "clip,load,start_s,end_s,plate_m,fps_hz,hip_top_deg,lumbar_top,bend_top_deg,shin_top_deg,lean_top_deg,rise_ratio\n"
+    rows = "".join(
+        f"p{person}_{clip}.mp4,{'barbell' if clip else 'none'},{start},{start + 3},{0.45 * clip},20,"
+        f"{150 if person % 3 == 0 else 179},0,90,{20 * clip},{20 * clip},1\n"
+        for person in range(6) for clip in (0, 1) for start in (0.8, 3.8)
+    )  # fmt: skip
+    (settings.poses_dir / "simulated" / "truth.csv").write_text(header + rows)
     work(settings)
-    assert {p.name for p in settings.reports_dir.rglob("*.png")} == {"reliability_simulated.png", "reliability_gym.png"}
-    page = (settings.reports_dir.parent / "README.md").read_text()
+    folders = read_report(settings)["folders"]
+    assert set(folders["gym"]["strata"]) == {"side view"}
+    strata = folders["simulated"]["strata"]
+    assert {name: part["reps"] for name, part in strata.items()} == {
+        "side view, no plates": 6, "side view": 12, "no plates": 6, "bigger plates": 6, "side view, bigger plates": 6,
+        "20 to 40 Hz": 12,
+    }  # fmt: skip
+    assert strata["bigger plates"]["faults"]["feet_too_far"]["positives"] == 6
+    assert strata["no plates"]["faults"]["feet_too_far"]["positives"] == 0
+    far = folders["simulated"]["faults"]["feet_too_far"]["severity"]
+    assert [(step["severity"], step["reps"]) for step in far["all"]] == [(-1.0, 6), (2.0, 6)]
+    assert [step["reps"] for step in far["no plates"]] == [6]
+    assert folders["gym"]["faults"]["feet_too_far"]["severity"]["all"] == []
+    names = {p.name for p in settings.reports_dir.rglob("severity_*.png")}
+    assert names == {"severity_simulated.png"}
+
+
+def test_figures_tables_and_card_keep_origins_apart(done):
+    assert {p.name for p in done.reports_dir.rglob("*.png")} == {
+        f"{figure}_{folder}.png" for figure in ("reliability", "risk_coverage") for folder in ("simulated", "gym")
+    }
+    page = (done.reports_dir.parent / "README.md").read_text()
     assert page.startswith(f"# before\n{BEGIN}\n") and page.endswith(f"{END}\nafter \\1\n") and "old" not in page
     assert page.count("unseen in training") == 2 and "own footage: gym" in page and "simulated keypoints" in page
-    first = (settings.reports_dir / "evaluate.json").read_text()
-    work(settings)
-    assert (settings.reports_dir / "evaluate.json").read_text() == first
-    assert (settings.reports_dir.parent / "README.md").read_text() == page
+    card = (done.reports_dir / "model_card.md").read_text()
+    assert "no medical device" in card and card.count("### ") == 2 and "nan" not in card
+    for line in page.splitlines():  # the README's rows, numbers and all, stand in the card
+        assert not line.startswith("| `") or line in card
+    first = {path.name: path.read_bytes() for path in done.reports_dir.glob("*.*")}
+    work(done)
+    assert {path.name: path.read_bytes() for path in done.reports_dir.glob("*.*")} == first
+    assert (done.reports_dir.parent / "README.md").read_text() == page
 
 
-def test_only_test_people_are_judged(settings):
-    work(settings)
-    before = json.loads((settings.reports_dir / "evaluate.json").read_text())["folders"]
+def without_baselines(value):
+    """A part of the report without what is fitted on training people."""
+    if not isinstance(value, dict):
+        return value
+    return {key: without_baselines(inner) for key, inner in value.items() if key != "baselines"}
+
+
+def test_only_test_people_are_judged(done, settings):
     for clip in (0, 1):
         thrust(2, 20.0, 190.0).save(settings.poses_dir / "simulated" / f"p0_{clip}.npz")  # a training person changes
     work(settings)
-    after = json.loads((settings.reports_dir / "evaluate.json").read_text())["folders"]
+    before, after = (without_baselines(read_report(run)["folders"]) for run in (done, settings))
     np.testing.assert_equal(after, before)
 
 
@@ -96,6 +156,15 @@ def test_a_person_in_training_and_test_is_refused(settings):
         work(settings)
 
 
+def test_a_model_whose_people_left_is_refused(settings):
+    people = PEOPLE | {"test": ["nobody"]}
+    save_model(
+        settings.models_dir / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS | {"people": people}
+    )
+    with pytest.raises(LabelError, match="no labelled rep of its test people"):
+        work(settings)
+
+
 def test_a_clip_without_found_reps_counts_against_the_counting(settings):
     still = thrust(0, 20.0)
     still.save(settings.poses_dir / "gym" / "q0_0.npz")
@@ -105,7 +174,7 @@ def test_a_clip_without_found_reps_counts_against_the_counting(settings):
     ]
     write_labels(settings.poses_dir / "gym", rows)
     work(settings)
-    reps = json.loads((settings.reports_dir / "evaluate.json").read_text())["folders"]["gym"]["reps"]
+    reps = read_report(settings)["folders"]["gym"]["counting"]
     assert reps["clips"] == 3 and reps["exact_share"] < 1.0 and reps["found_share"] < 1.0
 
 
@@ -117,7 +186,7 @@ def test_a_folder_where_no_rep_was_found_does_not_vanish(settings):
         thrust(0, 20.0).save(settings.poses_dir / "hall" / f"r{i}.npz")
     write_labels(settings.poses_dir / "hall", rows)
     work(settings)
-    reps = json.loads((settings.reports_dir / "evaluate.json").read_text())["folders"]["hall"]["reps"]
+    reps = read_report(settings)["folders"]["hall"]["counting"]
     assert reps["clips"] == 3 and reps["exact_share"] == 0.0
 
 
@@ -125,7 +194,7 @@ def test_a_folder_with_one_kind_of_label_only_is_reported_without_a_score(settin
     rows = [{"clip": f"q{i}_0.mp4", "subject": f"q{i}", "feet_too_far": "0"} for i in range(3)]
     write_labels(settings.poses_dir / "gym", rows)
     work(settings)
-    part = json.loads((settings.reports_dir / "evaluate.json").read_text())["folders"]["gym"]
+    part = read_report(settings)["folders"]["gym"]
     assert part["faults"]["feet_too_far"]["reps"] == 6 and part["faults"]["overarch"]["reps"] == 0
 
 
@@ -137,26 +206,4 @@ def test_clips_of_training_people_do_not_count_even_with_equal_names(settings):
     rows = [{"clip": f"q{i}_{c}.mp4", "subject": f"q{i}", "feet_too_far": str(c)} for i in range(3) for c in (0, 1)]
     write_labels(gym, rows + [{"clip": f"p3_{c}.mp4", "subject": "p0", "feet_too_far": "0"} for c in (0, 1)])
     work(settings)
-    assert json.loads((settings.reports_dir / "evaluate.json").read_text())["folders"]["gym"]["reps"]["clips"] == 6
-
-
-def test_counting_reps_by_hand():
-    counts = [
-        Count(clip, "x", "q", "side", *numbers)
-        for clip, numbers in (("a", (3, 3, 3)), ("b", (2, 4, 2)), ("c", (5, 0, 0)), ("untimed", (None, 7, 7)))
-    ]
-    assert judge_reps(counts) == {
-        "clips": 4,
-        "timed_clips": 3,
-        "exact_share": pytest.approx(1 / 3),
-        "found_share": 0.5,
-        "extra": 2,
-    }
-
-
-def test_a_readme_without_markers_is_named_and_untouched(tmp_path):
-    path = tmp_path / "README.md"
-    path.write_text("nothing here")
-    with pytest.raises(LabelError, match="README.md"):
-        write_readme(path, "table")
-    assert path.read_text() == "nothing here"
+    assert read_report(settings)["folders"]["gym"]["counting"]["clips"] == 6

@@ -1,38 +1,41 @@
 import json
-from dataclasses import replace
-from pathlib import Path
+import re
 
+import onnxruntime
+import openvino
 import pytest
 import torch
-from conftest import FACTS, python, random_core, torch_alone
-from torch import nn
+from conftest import FACTS, ROOT, python, random_core
 
-from src.config import Export, load
-from src.export import METADATA, ParityError, golden_inputs, hold_parity, largest_difference, proven, save_core, work
+from src import export
+from src.export import METADATA, PACKAGES, proven, required, save_core
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
 from src.motion.model import CoreOutput, save_model
+from src.motion.parity import ParityError, hold_half, hold_parity
 
 SETTINGS = {"channels": 8, "blocks": 3}
 
 
-class Bent(nn.Module):
-    """A core whose answers are a little wrong for long reps, as a constant baked in by tracing would make them."""
-
-    def __init__(self, core, by):
-        super().__init__()
-        self.core, self.by = core, by
-
-    def forward(self, keypoints, fps_hz, frames, rise_ratio=None):
-        out = self.core(keypoints, fps_hz, frames, rise_ratio)
-        return out._replace(evidence=out.evidence + self.by) if keypoints.shape[1] >= 600 and len(frames) == 64 else out
-
-
-def test_parity_holds_and_metadata_is_inside(core_path):
+def facts_inside(path):
+    """The metadata of a package, read as its own runtime reads it."""
     extra = {METADATA: ""}
-    loaded = torch.jit.load(str(core_path), _extra_files=extra)
-    assert hold_parity(random_core(), loaded, 1e-5) <= 1e-5
-    facts = json.loads(extra[METADATA])
+    if path.suffix == ".onnx":
+        extra = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    elif path.suffix == ".pt2":
+        torch.export.load(path, extra_files=extra)
+    else:
+        torch.jit.load(str(path), _extra_files=extra)
+    return json.loads(extra[METADATA])
+
+
+@pytest.mark.parametrize("suffix", PACKAGES)
+def test_parity_holds_and_metadata_is_inside(packages, suffix):
+    exported = PACKAGES[suffix][1](packages[suffix])
+    assert hold_parity(random_core(), exported, 1e-5) <= 1e-5
+    with pytest.raises(ParityError):
+        hold_parity(random_core(1), exported, 1e-5)
+    facts = facts_inside(packages[suffix])
     assert facts["labels"] == list(FAULT_KEYS) and facts["thresholds"] == FACTS["thresholds"]
     assert tuple(facts["skeleton"]["points"]) == HIP_THRUST.points
     assert tuple(facts["skeleton"]["mirrored"]) == HIP_THRUST.mirrored
@@ -40,85 +43,94 @@ def test_parity_holds_and_metadata_is_inside(core_path):
     assert {"version", "revision", "data", "input", "output", "format"} <= set(facts)
 
 
-@pytest.mark.parametrize("by", [1e-3, float("nan")])
-def test_the_gate_sees_a_small_error_in_one_shape(by):
-    with pytest.raises(ParityError, match=r"\(64, 600, 27, 3\)"):
-        hold_parity(random_core(), Bent(random_core(), by), 1e-5)
-    assert hold_parity(random_core(), Bent(random_core(), 0.0), 1e-5) == 0.0
+def test_openvino_reads_the_onnx_package_as_well(packages):
+    compiled = openvino.Core().compile_model(packages[".onnx"], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(*inputs):
+        out = compiled([x.numpy() for x in required(*inputs)])
+        return [torch.from_numpy(out[name].copy()) for name in CoreOutput._fields]
+
+    assert hold_parity(random_core(), run, 1e-5) <= 1e-5
 
 
-@pytest.mark.parametrize("which", [0, 1, 2])
-def test_nan_in_any_output_counts_as_infinite(which):
-    good = CoreOutput(torch.zeros(2, 4), torch.zeros(2, 5, 4), torch.zeros(2, 4))
-    bad = list(torch.zeros_like(x) for x in good)
-    bad[which][0, 0] = float("nan")
-    assert largest_difference(good, CoreOutput(*bad)) == float("inf") == largest_difference(CoreOutput(*bad), good)
-    bad[which][0, 0] = 0.25
-    assert largest_difference(good, CoreOutput(*bad)) == 0.25
+@pytest.mark.parametrize("suffix", PACKAGES)
+def test_a_package_names_no_file_of_its_builder(packages, suffix):
+    assert not re.search(rb"site-packages|" + str(ROOT).encode(), packages[suffix].read_bytes())
 
 
-def test_golden_inputs_hold_every_hard_case():
-    inputs = golden_inputs((8, 200), (1, 3), len(HIP_THRUST))
-    assert {tuple(k.shape[:2]) for k, _, _ in inputs} == {(1, 8), (3, 8), (1, 200), (3, 200)}
-    for keypoints, fps_hz, frames in inputs:
-        assert torch.isnan(keypoints).any() and not torch.isnan(keypoints).all() and (fps_hz > 0).all()
-        assert (frames >= 2).all() and (frames <= keypoints.shape[1]).all()
-    assert any((frames < keypoints.shape[1]).any() for keypoints, _, frames in inputs)
-    again = golden_inputs((8, 200), (1, 3), len(HIP_THRUST))
-    assert all(
-        torch.equal(a[2], b[2]) and torch.equal(a[0].nan_to_num(), b[0].nan_to_num())
-        for a, b in zip(inputs, again, strict=True)
-    )
+@pytest.mark.parametrize("suffix", PACKAGES)
+@pytest.mark.parametrize("how", ["differs", "does not write"])
+def test_a_broken_export_raises_and_leaves_no_file(tmp_path, monkeypatch, packages, suffix, how):
+    def broken(core, about, path):
+        path.write_bytes(packages[suffix].read_bytes())  # of another core
+        if how == "does not write":
+            raise RuntimeError("cannot be written")
+
+    monkeypatch.setitem(PACKAGES, suffix, (broken, PACKAGES[suffix][1]))
+    path = tmp_path / f"core{suffix}"
+    path.write_bytes(b"the core of an older model")
+    with pytest.raises(RuntimeError, match="differs from eager|cannot be written"):
+        save_core(random_core(1), FACTS, path, 1e-5)
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("how", ["differs", "does not script"])
-def test_a_broken_export_raises_and_leaves_no_file(tmp_path, monkeypatch, how):
-    path = tmp_path / "core.pt"
-    save_core(random_core(), FACTS, path, 1e-4)
-    honest = torch.jit.script
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA GPU")
 
-    def broken(core):
-        if how == "differs":
-            return honest(random_core(1))
-        raise RuntimeError("cannot be scripted")
 
-    monkeypatch.setattr(torch.jit, "script", broken)
-    with pytest.raises(RuntimeError):
-        save_core(random_core(), FACTS, path, 1e-5)
-    assert list(tmp_path.iterdir()) == []  # neither half a file nor the core of an older model
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
+def test_half_precision_is_held_as_well(core_path, device):
+    assert hold_half(random_core(), torch.jit.load(core_path, device), 1e-3, device) <= 1e-3
+    with pytest.raises(ParityError):
+        hold_half(random_core(1), torch.jit.load(core_path, device), 1e-3, device)
+
+
+def test_a_core_that_fails_on_the_gpu_leaves_no_file(tmp_path, monkeypatch):
+    read = torch.jit.load
+    monkeypatch.setattr(torch.jit, "load", lambda path, device="cpu": read(path, "cpu"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    asked = []
+
+    def half(core, exported, tolerance):
+        asked.append(tolerance)
+        raise ParityError("exported core differs from eager in fp16")
+
+    monkeypatch.setattr(export, "hold_half", half)
+    with pytest.raises(ParityError, match="fp16"):
+        save_core(random_core(), FACTS, tmp_path / "core.pt", 1e-5, 2e-3)
+    assert asked == [2e-3] and list(tmp_path.iterdir()) == []
 
 
 def test_the_command_fails_by_name_and_leaves_no_file(tmp_path):
     save_model(tmp_path / "model.pt", random_core(), SETTINGS, FACTS)
+    for suffix in PACKAGES:
+        (tmp_path / f"core{suffix}").write_bytes(b"the core of an older model")
     settings = (f"export.models_dir={tmp_path}", f"export.core={tmp_path}/core.pt", "export.tolerance=-1")
     done = python("-m", "src.export", *settings)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "differs from eager" in done.stderr
-    assert not (tmp_path / "core.pt").exists() and not list(tmp_path.glob("*.part"))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
 
 
-def test_work_carries_the_report_into_the_core(tmp_path):
-    save_model(tmp_path / "model.pt", random_core(), SETTINGS, FACTS)
-    (tmp_path / "evaluate.json").write_text(json.dumps({"summary": {"simulated": 0.75}, "folders": {}}))
-    work(
-        replace(load(Export), models_dir=tmp_path, report=tmp_path / "evaluate.json", core=tmp_path / "new" / "core.pt")
-    )
-    extra = {METADATA: ""}
-    torch.jit.load(str(tmp_path / "new" / "core.pt"), _extra_files=extra)
-    assert json.loads(extra[METADATA])["metrics"] == {"simulated": 0.75}
+def test_work_carries_the_report_into_every_package_and_says_how_far_it_is_off(packages):
+    paths = [packages[suffix] for suffix in PACKAGES]
+    assert sorted(paths[0].parent.iterdir()) == sorted(paths)
+    assert [facts_inside(path)["metrics"] for path in paths] == [{"simulated": 0.75}] * 3
+    lines = packages["said"].splitlines()
+    assert [line.partition(":")[0] for line in lines] == [str(path) for path in paths]
+    assert all(re.search(r": \d+ kB, largest difference from eager \d\.\de[-+]\d\d", line) for line in lines)
 
 
-def test_the_core_runs_with_torch_alone(core_path, tmp_path):
+def test_the_program_runs_with_torch_alone(packages, tmp_path):
     code = """
-import json
+import json, sys, torch
 extra = {"metadata.json": ""}
-core = torch.jit.load(sys.argv[1], _extra_files=extra)
+core = torch.export.load(sys.argv[1], extra_files=extra).module()
 torch.manual_seed(0)
 keypoints = torch.rand(2, 40, 27, 3) * 500
-out = core(keypoints, torch.tensor([30.0, 25.0]), torch.tensor([40, 31]))
+out = core(keypoints, torch.tensor([30.0, 25.0]), torch.tensor([40, 31]), torch.tensor([float("nan")] * 2))
 assert not any(name == "src" or name.startswith("src.") for name in sys.modules)
-print(json.dumps([json.loads(extra["metadata.json"])["labels"], out.probabilities.tolist()]))
+print(json.dumps([json.loads(extra["metadata.json"])["labels"], out[0].tolist()]))
 """
-    done = torch_alone(code, Path(core_path), cwd=tmp_path, also=())
+    done = python("-c", code, packages[".pt2"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-600:]
     labels, probabilities = json.loads(done.stdout)
     torch.manual_seed(0)

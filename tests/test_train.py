@@ -23,7 +23,7 @@ def settings(tmp_path_factory):
     """Two epochs of a small network on eight made-up people and one who may only be tested."""
     folder = tmp_path_factory.mktemp("train")
     write_people(folder / "poses" / "simulated", PEOPLE)
-    write_people(folder / "poses" / "detected" / "simulated", 1, prefix="t")
+    write_people(folder / "poses" / "detected" / "simulated", 1, prefix="t", split="test")
     return replace(
         load(Train),
         poses_dir=folder / "poses",
@@ -62,7 +62,7 @@ def test_the_model_and_its_facts_are_there(settings, trained):
     assert list((trained).glob("*.ckpt")) and core.frames == settings.frames
 
 
-def test_people_are_split_and_the_test_folder_is_kept(settings, trained):
+def test_people_are_split_and_a_given_split_is_kept(settings, trained):
     people = {name: set(names) for name, names in load_model(trained / "model.pt")[1]["people"].items()}
     assert sum(len(names) for names in people.values()) == PEOPLE + 1  # nobody twice
     assert set.union(*people.values()) == {f"p{i}" for i in range(PEOPLE)} | {"t0"}
@@ -72,7 +72,7 @@ def test_people_are_split_and_the_test_folder_is_kept(settings, trained):
 def test_calibration_was_fitted_and_stored(settings, trained):
     core, facts = load_model(trained / "model.pt")
     samples, _ = load_samples(settings.poses_dir)
-    samples = split_people(samples, 0.25, 0.25, settings.test_folders, settings.seed)["validation"]
+    samples = split_people(samples, 0.25, 0.25, settings.seed)["validation"]
     assert {s.subject for s in samples} == set(facts["people"]["validation"])
     labels, logits = np.stack([s.faults for s in samples]), logits_of(core, samples)
     for i, key in enumerate(FAULT_KEYS):

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from src.motion.keypoints import HIP_THRUST, Track
+from src.motion.kinematics import Performance
+
 Array = NDArray[np.float64]
 
 VIEWS = {"side": (0.65, 0.0, 30.0), "oblique": (0.20, 30.0, 60.0), "frontal": (0.15, 60.0, 90.0)}
 """Share of clips and range of the camera's azimuth (deg) against the normal of the person's own sagittal plane."""
 SIZES_PX = ((640, 360), (854, 480), (1280, 720), (1920, 1080), (640, 480))
-RATES_HZ = (15.0, 24.0, 25.0, 30.0, 30.0, 30.0, 50.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -107,3 +109,28 @@ def sample_camera(
             break
         away *= 1.15
     return Camera(position, _look(position, target, shake), focal, size_px, float(azimuth), camera.side)
+
+
+def behind_plate(perf: Performance, camera: Camera, points: Array) -> NDArray[np.bool_]:
+    """Which points (T, n, 3) the plates hide from the camera: (T, n)."""
+    hidden = np.zeros(points.shape[:2], dtype=bool)
+    if perf.setup.load == "none":
+        return hidden
+    ray = points - camera.position_m
+    for end in ("left_bar", "right_bar"):
+        centre = perf[end][:, None]
+        share = (centre[..., 1] - camera.position_m[1]) / np.where(np.abs(ray[..., 1]) < 1e-6, 1e-6, ray[..., 1])
+        hit = camera.position_m + ray * share[..., None]
+        near = np.hypot(hit[..., 0] - centre[..., 0], hit[..., 2] - centre[..., 2]) < perf.setup.plate_m / 2
+        hidden |= near & (share > 0) & (share < 1)
+    return hidden
+
+
+def true_track(perf: Performance, camera: Camera) -> Track:
+    """The true points in the picture, hidden or not: score 1, 0.5 behind a plate."""
+    count = len(HIP_THRUST)
+    points = perf.joints[:, :count]
+    px, _ = camera.project(points)
+    hidden = behind_plate(perf, camera, points)
+    seen = np.concatenate([px, np.where(hidden, 0.5, 1.0)[..., None]], axis=-1)
+    return Track(seen.astype(np.float32), perf.fps_hz, camera.size_px, "truth")

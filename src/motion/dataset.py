@@ -7,7 +7,7 @@ import csv
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,9 @@ from src.motion.keypoints import Floats, Track
 from src.motion.reps import Rep, find_reps, rise_ratios
 
 COLUMNS = ("clip", "subject", "start_s", "end_s", *FAULT_KEYS, "view", "side", "variant", "rater", "source")
+OPTIONAL = ("split", "hidden")
+SPLITS = ("train", "validation", "test", "")
+"""Values of the optional column ``split``; empty = by a hash of the person's name."""
 VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")
 MARGIN_S = 0.25
 """Kept before and after a rep, so that its start and end are seen and small errors of its cut do not matter."""
@@ -34,7 +37,8 @@ class LabelError(ValueError):
 class Label:
     """One row of labels.csv. ``start_s`` and ``end_s`` are None when the row speaks of the whole clip.
 
-    faults: one number per label: 1 present, 0 absent, NaN uncertain (masked from loss and metrics).
+    faults: one number per label: 1 present, 0 absent, NaN uncertain (masked from loss and metrics). hidden: labels that nobody
+    could judge here, because plates, say, hide what carries them.
     """
 
     clip: str
@@ -43,13 +47,16 @@ class Label:
     end_s: float | None
     faults: tuple[float, ...]
     view: str
+    split: str = ""
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Sample:
     """One found rep with its label: keypoints (T, K, 3) of the cut, fps_hz, faults (L,) with NaN where masked.
 
-    rise_ratio: this rep's hip rise over the best of its clip.
+    rise_ratio: this rep's hip rise over the best of its clip. split: one of ``SPLITS``, as labels.csv says.
+    observable: (L,) 1 where a label could be judged, 0 where what carries it was hidden, NaN where nobody said.
     """
 
     keypoints: Floats
@@ -61,16 +68,19 @@ class Sample:
     folder: str
     rep: Rep
     rise_ratio: float = 1.0
+    split: str = ""
+    observable: Floats = field(default_factory=lambda: np.full(len(FAULT_KEYS), np.nan, np.float32))
 
 
 class Batch(NamedTuple):
-    """keypoints (N, T, K, 3) padded with NaN, fps_hz (N), frames (N), faults (N, L), rise_ratio (N)."""
+    """keypoints (N, T, K, 3) padded with NaN, fps_hz (N), frames (N), faults (N, L), rise_ratio (N), observable (N, L)."""
 
     keypoints: Tensor
     fps_hz: Tensor
     frames: Tensor
     faults: Tensor
     rise_ratio: Tensor
+    observable: Tensor
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ class Count:
     labelled: int | None
     found: int
     matched: int
+    split: str = ""
 
 
 def number(text: str, where: str, column: str) -> float | None:
@@ -109,12 +120,16 @@ def read_labels(path: Path) -> list[Label]:
             columns = list(reader.fieldnames or [])
             if missing := [column for column in COLUMNS if column not in columns]:
                 raise LabelError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
-            if odd := [column for column in columns if column not in COLUMNS or columns.count(column) > 1]:
-                raise LabelError(f"{path}: unknown or doubled column {', '.join(odd)}; it has {', '.join(COLUMNS)}")
+            if odd := [
+                column for column in columns if column not in (*COLUMNS, *OPTIONAL) or columns.count(column) > 1
+            ]:
+                known = ", ".join((*COLUMNS, *OPTIONAL))
+                raise LabelError(f"{path}: unknown or doubled column {', '.join(odd)}; it may have {known}")
             labels = [read_label(row, f"{path} line {reader.line_num}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path}: cannot be read ({error})") from error
     refuse_overlaps(labels, path)
+    refuse_two_splits(labels, path)
     return labels
 
 
@@ -132,8 +147,13 @@ def read_label(row: dict[str, str], where: str) -> Label:
         raise LabelError(f"{where}: start_s {row['start_s']!r} and end_s {row['end_s']!r} are no interval")
     if row["view"] not in VIEWS:
         raise LabelError(f"{where}, column view: {row['view']!r} is none of {', '.join(filter(None, VIEWS))}")
+    if (split := row.get("split", "")) not in SPLITS:
+        raise LabelError(f"{where}, column split: {split!r} is none of {', '.join(filter(None, SPLITS))}")
+    hidden = tuple((row.get("hidden") or "").split())
+    if odd := [key for key in hidden if key not in FAULT_KEYS]:
+        raise LabelError(f"{where}, column hidden: {odd[0]!r} is none of {', '.join(FAULT_KEYS)}")
     faults = tuple(fault_value(row[key], where, key) for key in FAULT_KEYS)
-    return Label(row["clip"], row["subject"], start_s, end_s, faults, row["view"])
+    return Label(row["clip"], row["subject"], start_s, end_s, faults, row["view"], split, hidden)
 
 
 def refuse_overlaps(labels: Iterable[Label], path: Path) -> None:
@@ -144,6 +164,14 @@ def refuse_overlaps(labels: Iterable[Label], path: Path) -> None:
         if start < last.get(label.clip, 0.0) - 1e-6:
             raise LabelError(f"{path}: rows of {label.clip} overlap at {start:.2f} s")
         last[label.clip] = end
+
+
+def refuse_two_splits(labels: Iterable[Label | Sample], where: Path | str) -> None:
+    """Nobody may be in two splits."""
+    split: dict[str, str] = {}
+    for label in labels:
+        if (other := split.setdefault(label.subject, label.split)) != label.split:
+            raise LabelError(f"{where}: {label.subject} is in split {other or 'empty'} and in {label.split or 'empty'}")
 
 
 def cut(track: Track, rep: Rep, margin_s: float = MARGIN_S) -> Floats:
@@ -172,6 +200,12 @@ def visible(faults: tuple[float, ...], view: str) -> Floats:
     )
 
 
+def observable(label: Label) -> Floats:
+    """What the rater could judge (L,): 0 where hidden, 1 where the view and a known label say so, NaN elsewhere."""
+    known = np.where(np.isfinite(visible(label.faults, label.view)), 1.0, np.nan)
+    return np.where([key in label.hidden for key in FAULT_KEYS], 0.0, known).astype(np.float32)
+
+
 def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list[Sample], Count]:
     """The labelled reps of one clip that were found, and how many were labelled and found.
 
@@ -184,12 +218,12 @@ def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list
     samples = [
         Sample(
             cut(track, rep), track.fps_hz, visible(label.faults, label.view), label.subject, label.clip, label.view, folder, rep,
-            ratio[rep.start_s],
+            ratio[rep.start_s], label.split, observable(label),
         )
         for label, rep in pairs if claims[rep.start_s] == 1
     ]  # fmt: skip
     first, timed = labels[0], sum(label.start_s is not None for label in labels)
-    counted = (timed or None, len(reps), len(claims))
+    counted = (timed or None, len(reps), len(claims), first.split)
     return samples, Count(first.clip, folder, first.subject, first.view, *counted)
 
 
@@ -220,6 +254,7 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
                         sum(x.start_s is not None for x in labels) or None,
                         0,
                         0,
+                        labels[0].split,
                     )
                 )
                 continue
@@ -232,36 +267,34 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
 
 
 def split_people(
-    samples: Sequence[Sample], validation_share: float, test_share: float, test_folders: Sequence[str], seed: int
+    samples: Sequence[Sample], validation_share: float, test_share: float, seed: int
 ) -> dict[str, list[Sample]]:
     """Train, validation and test samples with no person in two of them.
 
-    Everybody in ``test_folders`` is a test person; the others are ordered by a hash of seed and name and cut by share.
+    Where labels.csv names a person's split, that counts; the others are ordered by a hash of seed and name and cut by share.
     """
-    reserved = {s.subject for s in samples if s.folder in test_folders}
-    others = {s.subject for s in samples} - reserved
-    order = sorted(others, key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).hexdigest())
-    if len(order) < 3:
-        raise LabelError(f"{len(order)} people outside {', '.join(test_folders)}; train, validation and test need 3")
-    test = max(1, round(test_share * len(order)))
-    validation = max(1, round(validation_share * len(order)))
-    if test + validation >= len(order):
-        raise LabelError(f"shares {validation_share} and {test_share} of {len(order)} people leave nobody to train on")
-    part = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + validation], "validation")
-    part |= dict.fromkeys(reserved, "test")
+    refuse_two_splits(samples, "labels.csv")
+    part = {s.subject: s.split for s in samples}
+    free = [subject for subject, split in part.items() if not split]
+    order = sorted(free, key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).hexdigest())
+    test, validation = (round(share * len(order)) for share in (test_share, validation_share))
+    part |= dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + validation], "validation")
+    part |= dict.fromkeys(order[test + validation :], "train")
     parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     for sample in samples:
-        parts[part.get(sample.subject, "train")].append(sample)
+        parts[part[sample.subject]].append(sample)
+    if empty := [name for name, chosen in parts.items() if not chosen]:
+        raise LabelError(f"{len(part)} people leave nobody for {', '.join(empty)}; label more, or set the column split")
     return parts
 
 
-Item = tuple[Floats, float, Floats, float]
-"""keypoints (T, K, 3), fps_hz, faults (L,), rise_ratio of one rep."""
+Item = tuple[Floats, float, Floats, float, Floats]
+"""keypoints (T, K, 3), fps_hz, faults (L,), rise_ratio, observable (L,) of one rep."""
 
 
 def item(sample: Sample) -> Item:
     """What the model sees of a sample."""
-    return sample.keypoints, sample.fps_hz, sample.faults, sample.rise_ratio
+    return sample.keypoints, sample.fps_hz, sample.faults, sample.rise_ratio, sample.observable
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -272,10 +305,11 @@ def collate(items: Sequence[Item]) -> Batch:
         row[: len(keypoints)] = torch.from_numpy(np.ascontiguousarray(keypoints))
     return Batch(
         padded,
-        torch.tensor([fps_hz for _, fps_hz, _, _ in items]),
+        torch.tensor([fps_hz for _, fps_hz, *_ in items]),
         torch.tensor([len(keypoints) for keypoints, *_ in items]),
-        torch.from_numpy(np.stack([faults for _, _, faults, _ in items])),
-        torch.tensor([rise_ratio for *_, rise_ratio in items], dtype=torch.float32),
+        torch.from_numpy(np.stack([faults for _, _, faults, _, _ in items])),
+        torch.tensor([rise_ratio for *_, rise_ratio, _ in items], dtype=torch.float32),
+        torch.from_numpy(np.stack([seen for *_, seen in items])),
     )
 
 
@@ -294,10 +328,10 @@ class RepDataset(Dataset[Item]):
         return len(self.samples)
 
     def __getitem__(self, i: int) -> Item:
-        keypoints, fps_hz, faults, rise_ratio = item(self.samples[i])
+        keypoints, fps_hz, faults, rise_ratio, seen = item(self.samples[i])
         if self.augment is not None:
             keypoints, fps_hz = self.augment(keypoints, fps_hz, np.random.default_rng((self.seed, self.epoch, i)))
-        return keypoints, fps_hz, faults, rise_ratio
+        return keypoints, fps_hz, faults, rise_ratio, seen
 
 
 def augmented(keypoints: Floats, fps_hz: float, rng: np.random.Generator) -> tuple[Floats, float]:

@@ -42,6 +42,7 @@ QUANTITIES = {
     "hip_top_deg": "signed trunk-thigh angle at lockout; 180 = straight, above 180 = hips above the shoulder-knee line",
     "lumbar_top": "mid-lumbar point off the shoulder-hip chord at lockout, against neutral, trunk lengths, + arched",
     "knee_top_deg": "knee angle at lockout; 180 = straight leg",
+    "bend_top_deg": "knee_top_deg less what hips above the shoulder-knee line explain (they open the knees without a fault)",
     "shin_top_deg": "shin against the vertical at lockout; + = leaning away from the hips (feet far)",
     "lean_top_deg": "shin_top_deg less what a raised trunk explains (a floor bridge leans the shins without a fault)",
     "rise_ratio": "hip rise of this rep over the person's own best rise in the set",
@@ -62,7 +63,7 @@ FAULTS = (
     ),
     Fault(
         "feet_too_far", "Feet too far from the hips", "at lockout the shins lean away from the hips",
-        (Cue("knee_top_deg", 100.0, 110.0), Cue("lean_top_deg", 10.0, 15.0)), ("side", "oblique"),
+        (Cue("bend_top_deg", 100.0, 110.0), Cue("lean_top_deg", 10.0, 15.0)), ("side", "oblique"),
         "Bring the feet in until the shins are vertical at the top.",
         "geometry for a 1.75 m person: feet 10 / 15 cm out give knee 105 / 114 deg, shin 13 / 21 deg",
     ),

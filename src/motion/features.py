@@ -56,25 +56,34 @@ def sample_weights(fps_hz: Tensor, frames: Tensor, T: int, M: int) -> Tensor:  #
     """
     t = torch.arange(T, device=fps_hz.device, dtype=torch.float32)[None, None, :]  # (1, 1, T)
     last = (frames.to(torch.float32) - 1.0).clamp(min=1.0)[:, None, None]  # (N, 1, 1)
-    m = torch.linspace(0.0, 1.0, M, device=fps_hz.device)[None, :, None] * last  # (N, M, 1) in frames
-    width = (0.5 * last / (M - 1)).clamp(min=0.35)
-    distance = (t - m) / width
+    m = (
+        torch.arange(M, device=fps_hz.device, dtype=torch.float32)[None, :, None] * last
+    )  # (N, M, 1) in frames x (M - 1)
+    width = (0.5 * last).clamp(min=0.35 * (M - 1))
+    distance = (t * (M - 1) - m) / width  # of whole numbers, which no runtime rounds
     kernel = torch.exp(-0.5 * distance * distance) + 1e-3 / (1.0 + distance * distance)
     return kernel * (t < frames.to(torch.float32).clamp(min=1.0)[:, None, None])
 
 
 def resample(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, M: int) -> tuple[Tensor, Tensor]:  # noqa: N803
-    """Points (N, M, K, 2) px and how far each was seen (N, M, K) in [0, 1]; an unseen point is 0 with weight 0."""
+    """Points (N, M, K, 2) px from the person's centre and how far each was seen (N, M, K) in [0, 1], 0 = in no frame.
+
+    Each point is averaged around its own mean: sums of whole picture coordinates would cost 32-bit floats two digits.
+    """
     N, T, K, _ = keypoints.size()  # noqa: N806
     kernel = sample_weights(fps_hz, frames, T, M)  # (N, M, T)
     known = torch.isfinite(keypoints[..., 0]) & torch.isfinite(keypoints[..., 1]) & (keypoints[..., 2] > 0)
+    known = known & (torch.arange(T, device=frames.device)[None] < frames[:, None])[..., None]  # (N, T, K)
     score = torch.where(
         known, keypoints[..., 2].clamp(0.0, 1.0) + 1e-3, torch.zeros_like(keypoints[..., 2])
     )  # (N, T, K)
     xy = torch.where(known[..., None], keypoints[..., :2], torch.zeros_like(keypoints[..., :2]))
+    summed, count = xy.sum(dim=1), known.sum(dim=1)[..., None]  # (N, K, 2), (N, K, 1)
+    home = (summed / count.clamp(min=1))[:, None]  # (N, 1, K, 2)
+    centre = (summed.sum(dim=1) / count.sum(dim=1).clamp(min=1))[:, None, None]  # (N, 1, 1, 2)
     total = kernel @ score  # (N, M, K)
-    mean = (kernel @ (xy * score[..., None]).reshape(N, T, K * 2)).reshape(N, M, K, 2)
-    mean = mean / total[..., None].clamp(min=1e-9)
+    mean = (kernel @ ((xy - home) * score[..., None]).reshape(N, T, K * 2)).reshape(N, M, K, 2)
+    mean = mean / total[..., None].clamp(min=1e-9) + (home - centre)
     seen = (total / kernel.sum(dim=2, keepdim=True)).clamp(0.0, 1.0)
     return mean, seen
 
@@ -139,19 +148,19 @@ class Features(nn.Module):
         if missing := set(PARTS[:4]) - set(present):
             raise TrackError(f"skeleton {skeleton.name} lacks {', '.join(sorted(missing))}; angles need them")
         stand_in = {part: part if part in present else "ankle" for part in PARTS}
-        self.left = [skeleton.index(f"left_{stand_in[part]}") for part in PARTS]
-        self.right = [skeleton.index(f"right_{stand_in[part]}") for part in PARTS]
-        self.outline = [skeleton.index(point) if point in skeleton.points else 0 for point in OUTLINE]
+        left = [skeleton.index(f"left_{stand_in[part]}") for part in PARTS]
+        right = [skeleton.index(f"right_{stand_in[part]}") for part in PARTS]
+        self.used = left + right + [skeleton.index(p) if p in skeleton.points else left[0] for p in OUTLINE]
         self.has_outline = all(point in skeleton.points for point in OUTLINE)
 
     def pose(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> Pose:
         """Midpoints, angles and outline of every sample; only seen points decide facing, scale and origin."""
-        points, seen = resample(keypoints.float(), fps_hz.float(), frames, self.frames)  # (N, M, K, 2), (N, M, K)
-        left, right = points[:, :, self.left], points[:, :, self.right]  # (N, M, 6, 2)
-        wl, wr = seen[:, :, self.left, None], seen[:, :, self.right, None]  # (N, M, 6, 1)
+        points, seen = resample(keypoints[:, :, self.used].float(), fps_hz.float(), frames, self.frames)
+        left, right, outline = points[:, :, :6], points[:, :, 6:12], points[:, :, 12:]  # (N, M, 6, 2)
+        wl, wr = seen[:, :, :6, None], seen[:, :, 6:12, None]  # (N, M, 6, 1)
         mid = stand_ins((left * wl + right * wr) / (wl + wr).clamp(min=1e-9), (wl + wr)[..., 0] > self.unseen)
         seen_mid = torch.maximum(wl, wr)[..., 0]
-        outline, outline_seen = points[:, :, self.outline], seen[:, :, self.outline] * float(self.has_outline)
+        outline_seen = seen[:, :, 12:] * float(self.has_outline)
 
         toward = (mid[:, :, 3, 0] - mid[:, :, 0, 0]).mean(dim=1)  # (N) feet minus shoulders
         facing = torch.where(toward >= 0, torch.ones_like(toward), -torch.ones_like(toward))

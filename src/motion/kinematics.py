@@ -198,8 +198,8 @@ def _joints(
     ankles = np.repeat(_ankles(person, setup, ankle_x)[None], len(curves.seconds), axis=0)  # (T, 2, 3)
     ankles[..., 0] += curves.feet_m
     ankles[..., 2] += curves.lift_m
-    trunk = bend(person, curves.lumbar_deg, setup.shrug)
     hip_deg = curves.hip_deg * (1 - curves.sit) + floor_deg * curves.sit
+    trunk = bend(person, curves.lumbar_deg, setup.shrug, np.clip((180 - hip_deg) / 60, 0, 1.3))
     pitch = _solve(person, setup, trunk, ankles, hip_deg)
     lean = np.maximum(np.deg2rad(rng.uniform(62, 82)) - pitch, 0.0)
     placed = _sit_up(place(trunk, setup, person.trunk_m, pitch), curves.sit, lean)
@@ -250,6 +250,7 @@ def _reps(joints: Array, curves: Curves, severity: Severity, neutral: float, fps
         near = slice(max(top - round(0.1 * fps_hz), 0), top + round(0.1 * fps_hz) + 1)
         values = {f"{key}_top_deg": float(angles[key][near].mean()) for key in ("hip", "knee", "shin")}
         trunk = float(angles["trunk"][near].mean())
+        values["bend_top_deg"] = values["knee_top_deg"] - max(0.0, values["hip_top_deg"] - 180.0)
         values["lean_top_deg"] = values["shin_top_deg"] - max(0.0, trunk)
         values["lumbar_top"] = float(angles["lumbar"][near].mean()) - neutral
         up = inside[inside <= top]

@@ -27,6 +27,7 @@ class Measures:
 
     hip_top_deg: signed trunk-thigh angle at lockout, 180 = straight, 193 = hips above the shoulder-knee line.
     shin_top_deg: + = the shin leans away from the hips (feet far). lean_top_deg: the same less what a raised trunk explains.
+    bend_top_deg: the knee's angle less what hips above the shoulder-knee line explain.
     trunk_top_deg: trunk above the floor, + = hips higher than shoulders. hip_rise: how far the hips came up.
     rise_ratio: this rise over the best of the clip. width: left-right distance of shoulders plus hips, which tells the view.
     """
@@ -36,6 +37,7 @@ class Measures:
     knee_top_deg: float
     knee_bottom_deg: float
     shin_top_deg: float
+    bend_top_deg: float
     lean_top_deg: float
     trunk_top_deg: float
     hip_rise: float
@@ -71,6 +73,7 @@ def measure(track: Track, rep: Rep, rise_ratio: float = float("nan")) -> Measure
         knee_top_deg=top["knee_deg"],
         knee_bottom_deg=bottom["knee_deg"],
         shin_top_deg=top["shin_deg"],
+        bend_top_deg=top["knee_deg"] - max(0.0, top["hip_deg"] - 180.0),
         lean_top_deg=top["shin_deg"] - max(0.0, top["trunk_deg"]),
         trunk_top_deg=top["trunk_deg"],
         hip_rise=rise,
@@ -92,7 +95,7 @@ def view_of(width: float) -> str:
     return "side" if width < WIDEST_SIDE else "oblique" if width < FRONTAL else "frontal"
 
 
-MEASURED = {"hip_top_deg", "knee_top_deg", "lean_top_deg", "rise_ratio"}
+MEASURED = {"hip_top_deg", "bend_top_deg", "lean_top_deg", "rise_ratio"}
 """The quantities of ``faults.QUANTITIES`` that joints can show; the lumbar chord is not among them."""
 
 

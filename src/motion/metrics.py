@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
 
 
 def average_precision(labels: Array, scores: Array) -> float:
@@ -109,16 +110,28 @@ def calibrate(labels: Array, logits: Array) -> tuple[float, float]:
     return float(w[0]), float(w[1])
 
 
-def interval(
-    metric: Callable[[NDArray[np.intp]], float], people: Sequence[str], resamples: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """95 % bootstrap interval of ``metric(rows)``: people are drawn with replacement, each with all of their rows."""
+def resampled(people: Sequence[str], resamples: int, rng: np.random.Generator) -> list[Rows]:
+    """Bootstrap draws of rows: people are drawn with replacement, each with all of their rows."""
     names = np.array(people)
     rows = [np.flatnonzero(names == name) for name in sorted(set(people))]
-    values = []
-    for _ in range(resamples):
-        drawn = rng.integers(0, len(rows), len(rows))
-        values.append(metric(np.concatenate([rows[i] for i in drawn])))
-    finite = [v for v in values if np.isfinite(v)]
+    return [np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))]) for _ in range(resamples)]
+
+
+def interval(metric: Callable[[Rows], float], draws: Sequence[Rows]) -> tuple[float, float]:
+    """95 % interval of ``metric(rows)`` over the draws of ``resampled`` in which it exists; NaN where it never does."""
+    finite = [v for v in map(metric, draws) if np.isfinite(v)]
     low, high = np.percentile(finite, [2.5, 97.5]) if finite else (np.nan, np.nan)
     return float(low), float(high)
+
+
+def risk_coverage(labels: Array, decisions: Array, confidence: Array) -> tuple[Array, Array]:
+    """Coverage and risk (n,) when only the most confident 1, 2, ... n of the known decisions are made.
+
+    Risk is the share of wrong ones; equal confidences enter together, as the mean over their order.
+    """
+    known = np.isfinite(labels)
+    wrong = ((decisions > 0.5) != (labels > 0.5))[known].astype(float)
+    _, group, sizes = np.unique(-confidence[known], return_inverse=True, return_counts=True)
+    shared = np.bincount(group, wrong) / np.maximum(sizes, 1) if len(wrong) else wrong
+    count = np.arange(1, len(wrong) + 1)
+    return count / max(len(wrong), 1), np.cumsum(shared[np.sort(group)]) / count

@@ -45,7 +45,10 @@ class Block(nn.Module):
 
 
 class TemporalCNN(nn.Module):
-    """Features (N, F, M) -> logits (N, L), per-sample logits (N, L, M) and the attention whose weighted mean they are."""
+    """Features (N, F, M) -> logits (N, L), per-sample logits (N, L, M), the attention whose weighted mean they are (N, L, M).
+
+    Besides, logits (N, L) of how likely what carries a fault was seen at all.
+    """
 
     def __init__(self, features: int, labels: int, channels: int, blocks: int, dropout: float) -> None:
         super().__init__()
@@ -53,13 +56,15 @@ class TemporalCNN(nn.Module):
         self.blocks = nn.Sequential(*(Block(channels, 2**i, dropout) for i in range(blocks)))
         self.evidence = nn.Conv1d(channels, labels, 1)
         self.attention = nn.Conv1d(channels, labels, 1)
+        self.seen = nn.Linear(channels, labels)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Judge every sample, then weigh the samples per label: (N, L), (N, L, M), (N, L, M)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Judge every sample, then weigh the samples per label: (N, L), (N, L, M), (N, L, M), (N, L)."""
         h = torch.relu(self.blocks(self.stem(x)))  # (N, C, M)
         evidence = self.evidence(h)  # (N, L, M)
         weight = torch.softmax(self.attention(h), dim=2)
-        return (evidence * weight).sum(dim=2), evidence, weight
+        mean = torch.einsum("nlm,nlm->nl", evidence, weight)  # as a sum of products OpenVINO 2026.4 gets it wrong
+        return mean, evidence, weight, self.seen(h.mean(dim=2))
 
 
 class Core(nn.Module):
@@ -97,30 +102,40 @@ class Core(nn.Module):
         self.register_buffer("needs_outline", torch.tensor([float(f.views == ("side",)) for f in faults]))
 
     def logits(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None) -> Tensor:
-        """Uncalibrated logits (N, L): what training minimises."""
+        """Uncalibrated logits (N, L) of the faults."""
+        return self.heads(keypoints, fps_hz, frames, rise_ratio)[0]
+
+    def heads(
+        self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Uncalibrated logits (N, L) of the faults and of having seen what carries them: what training minimises."""
         features, _ = self.features(keypoints, fps_hz, frames, rise_ratio)
-        logits: Tensor = self.network(features)[0]
-        return logits
+        logits, _, _, seen = self.network(features)
+        return logits, seen
 
     def forward(
         self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
     ) -> CoreOutput:
         """Probabilities, evidence and observability of N reps."""
         features, pose = self.features(keypoints, fps_hz, frames, rise_ratio)  # (N, F, M)
-        logits, evidence, weight = self.network(features)
+        logits, evidence, weight, seen = self.network(
+            features.to(self.network.stem.weight.dtype)
+        )  # which may be half precision
         probabilities = torch.sigmoid(logits * self.scale + self.bias)
         per_sample = torch.sigmoid(evidence * self.scale[:, None] + self.bias[:, None])  # (N, L, M)
         per_sample = per_sample * weight / weight.amax(dim=2, keepdim=True)  # only what the verdict rests on
         back = spread_back(frames, keypoints.size(1), self.frames)  # (N, T, M)
-        return CoreOutput(probabilities, back @ per_sample.transpose(1, 2), self.observability(pose))
+        return CoreOutput(
+            probabilities, back @ per_sample.transpose(1, 2), self.observability(pose) * torch.sigmoid(seen.float())
+        )
 
     def observability(self, pose: Pose) -> Tensor:
         """How far each fault can be judged (N, L): the camera stands sideways enough, and what carries the fault was seen.
 
         The camera's angle shows in the left-right distance of shoulders and hips, about 0.4 body scales together from the
-        side and 1.0 from 45 degrees; lumbar faults also need the trunk's outline.
+        side and 1.0 from 45 degrees; lumbar faults also need the trunk's outline. The network adds what it has learnt of plates.
         """
-        width = pose.spread[:, :, 0].median(dim=1).values + pose.spread[:, :, 1].median(dim=1).values  # (N)
+        width = lower_median(pose.spread[:, :, 0]) + lower_median(pose.spread[:, :, 1])  # (N)
         sideways = torch.sigmoid((self.widest[None] - width[:, None]) * 12.0)  # (N, L)
         joints = (pose.seen[:, :, 0:4].amin(dim=2).mean(dim=1) * 4.0).clamp(max=1.0)[:, None]
         outline = (pose.seen[:, :, 6:].mean(dim=2).mean(dim=1) * 4.0).clamp(max=1.0)[:, None]
@@ -131,12 +146,18 @@ WIDEST_SIDE, WIDEST_OBLIQUE = 0.65, 1.1
 """Left-right distance of shoulders plus hips, in body scales, at which judging a fault becomes a coin's toss."""
 
 
+def lower_median(x: Tensor) -> Tensor:
+    """The median (N) of each row of (N, M), the lower of two, as ``torch.median`` has it; ONNX has sorting but no median."""
+    return x.sort(dim=1).values[:, (x.size(1) - 1) // 2]
+
+
 def spread_back(frames: Tensor, T: int, M: int) -> Tensor:  # noqa: N803
     """Linear interpolation (N, T, M) from M samples back to T rows; rows of padding are 0."""
     t = torch.arange(T, device=frames.device, dtype=torch.float32)[None]  # (1, T)
     last = (frames.to(torch.float32) - 1.0).clamp(min=1.0)[:, None]  # (N, 1)
-    position = (t / last * (M - 1))[..., None]  # (N, T, 1)
-    hat = (1.0 - (position - torch.arange(M, device=frames.device, dtype=torch.float32)).abs()).clamp(min=0.0)
+    m = torch.arange(M, device=frames.device, dtype=torch.float32)  # (M)
+    apart = ((t * (M - 1))[..., None] - m * last[..., None]).abs() / last[..., None]  # (N, T, M) samples
+    hat = (1.0 - apart).clamp(min=0.0)
     return hat * (t < frames[:, None])[..., None]
 
 

@@ -68,7 +68,8 @@ def middle(track: Track, part: str) -> Array:
 
 def both_seen(pair: Array) -> NDArray[np.bool_]:
     """Frames (T,) in which both points of a pair (T, 2, 3) are there."""
-    return np.isfinite(pair[:, 0, 0]) & np.isfinite(pair[:, 1, 0])
+    seen: NDArray[np.bool_] = np.isfinite(pair[:, 0, 0]) & np.isfinite(pair[:, 1, 0])
+    return seen
 
 
 def hip_motion(track: Track) -> Motion:

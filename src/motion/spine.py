@@ -29,6 +29,8 @@ _REAR = np.array([0.085, 0.105, 0.115, 0.120, 0.128, 0.132, 0.135, 0.140, 0.150,
 _FORE = np.array([0.090, 0.220, 0.310, 0.320, 0.285, 0.250, 0.235, 0.230, 0.230, 0.235, 0.200])
 _BELLY = np.array([0, 0, 0.1, 0.35, 0.8, 1.0, 1.0, 0.9, 0.55, 0.15, 0])
 _GLUTE = np.array([0, 0, 0, 0, 0, 0, 0.05, 0.15, 0.4, 1.0, 0.9])
+_FOLD = np.array([0, 0, 0, 0, 0.2, 0.45, 0.65, 0.85, 1.0, 0.8, 0])
+"""Share of a person's ``swell`` by which each node's front bulges when the hips are bent by 60 degrees."""
 CHEST = 4
 """Nodes up to here (T12) belong to the rigid thorax."""
 MID_LUMBAR = NODES.index("l3")
@@ -67,13 +69,13 @@ def _turn(vectors: Array, angle: Array) -> Array:
     return np.stack([vectors[..., 0] * c + vectors[..., 1] * s, vectors[..., 1] * c - vectors[..., 0] * s], axis=-1)
 
 
-def bend(person: Person, lumbar_deg: Array, shrug: float = 0.0) -> Trunk:
+def bend(person: Person, lumbar_deg: Array, shrug: float = 0.0, flexion: Array | float = 0.0) -> Trunk:
     """The trunk for lumbar angles (T,), 0 = this person's rest, + = extension (arched), - = flexion (tucked).
 
     The five lumbar joints share the angle, so the pelvis turns by all of it against the thorax, and the mid-lumbar
     vertebra
     leaves the shoulder-hip chord by about 0.035 trunk lengths per 10 deg. ``shrug`` moves the shoulders up, trunk
-    lengths.
+    lengths. ``flexion`` (T,) of the hips, 1 = 60 deg, gathers soft tissue in front of the belly and the hip.
     """
     rest = _rest(person)
     turned = np.deg2rad(lumbar_deg)[:, None] * np.cumsum(_BEND)  # (T, 11) angle below each node
@@ -88,11 +90,14 @@ def bend(person: Person, lumbar_deg: Array, shrug: float = 0.0) -> Trunk:
         [_turn(front[i][None, None], middle[:, i])[:, 0] for i in range(len(front))], axis=1
     )  # (T, 11, 2)
     rear, fore = skin(person)
+    fold = np.broadcast_to(flexion, len(turned))[:, None] * _FOLD * person.swell * person.trunk_m  # (T, 11)
     low = NODES.index("s1")
     hip = spine[:, low] + _turn((np.array([person.trunk_m, 0.0]) - rest[low])[None, None], turned[:, -1])[:, 0]
     shoulder = np.broadcast_to(np.array([-shrug * person.trunk_m, 0.0]), hip.shape)
     pelvis = _turn(np.array([[[0.0, 1.0]]]), turned[:, -1])[:, 0]
-    return Trunk(spine, spine - fronts * rear[:, None], spine + fronts * fore[:, None], shoulder, hip, pelvis)
+    return Trunk(
+        spine, spine - fronts * rear[:, None], spine + fronts * (fore + fold)[..., None], shoulder, hip, pelvis
+    )
 
 
 def skin(person: Person) -> tuple[Array, Array]:

@@ -4,9 +4,9 @@ Networks: ``pose_detection.tflite`` and ``pose_landmark_full.tflite`` of mediapi
 al. 2020, arXiv:2006.10204). ``static`` repeats MediaPipe's ``static_image_mode``; ``lifter.py`` follows one person.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from src.motion.keypoints import HIP_THRUST, Floats
-from src.video import tflite
-from src.video.crop import Bytes, Doubles, crop, project
+from src.video import engine as engines
+from src.video.crop import NATIVE, Bytes, Doubles, crop, project
 
 DETECTOR_PX, LANDMARK_PX, HEATMAP_PX = 224, 256, 64
 STRIDES_PX = {8: 2, 16: 2, 32: 6}
@@ -36,6 +36,9 @@ LANDMARKS = {
     "left_heel": 29, "right_heel": 30, "left_toe": 31, "right_toe": 32,
 }  # fmt: skip
 """Our names -> BlazePose's numbers."""
+
+Frames = Sequence[Bytes] | Bytes
+"""B pictures uint8 (H, W, 3) RGB, all of one size."""
 
 
 @dataclass(frozen=True)
@@ -120,54 +123,68 @@ def refine(points: Tensor, heatmaps: Tensor) -> Tensor:
     A point outside the map, or in a cold place (no cell at 0.5), stays.
     """
     B, h, w, J = heatmaps.shape
-    reach = REFINE_KERNEL // 2
-    cold = torch.nn.functional.pad(heatmaps.permute(0, 3, 1, 2), (reach,) * 4, value=-1e4).reshape(B, J, -1)
     size = torch.tensor([w, h], device=points.device)
     cell = (points * size).long()  # (B, J, 2)
     inside = ((points * size >= 0) & (cell < size)).all(-1)
-    steps = torch.arange(REFINE_KERNEL, device=points.device)
-    window = (steps[:, None] * (w + 2 * reach) + steps).view(-1)  # (81,)
-    held = cell.clamp(min=0).minimum(size - 1)
-    index = (held[..., 1] * (w + 2 * reach) + held[..., 0])[..., None] + window  # (B, J, 81)
-    heat = cold.gather(2, index).sigmoid()
-    column = held[..., :1] - reach + steps.repeat(REFINE_KERNEL)
-    row = held[..., 1:] - reach + steps.repeat_interleave(REFINE_KERNEL)
-    centre = torch.stack([(heat * column).sum(-1), (heat * row).sum(-1)], -1) / size
-    centre = centre / heat.sum(-1, keepdim=True).clamp(min=1e-12)  # (B, J, 2)
+    steps = torch.arange(REFINE_KERNEL, device=points.device) - REFINE_KERNEL // 2
+    around = torch.stack([steps.repeat(REFINE_KERNEL), steps.repeat_interleave(REFINE_KERNEL)], -1)  # (81, 2)
+    near = cell.clamp(min=0).minimum(size - 1)[:, :, None] + around  # (B, J, 81, 2)
+    held = near.clamp(min=0).minimum(size - 1)
+    index = (held[..., 1] * w + held[..., 0]) * J + torch.arange(J, device=points.device)[:, None]  # (B, J, 81)
+    heat = heatmaps.reshape(B, -1).gather(1, index.view(B, -1)).view(B, J, -1).sigmoid() * (near == held).all(-1)
+    centre = (heat[..., None] * near).sum(2) / size / heat.sum(-1, keepdim=True).clamp(min=1e-12)  # (B, J, 2)
     moves = inside & (heat.amax(-1) >= MIN_SCORE)
     return torch.where(moves[..., None], centre.to(points.dtype), points)
 
 
 class BlazePose:
-    """Both networks on one device."""
+    """Both networks on one device and engine; ``threads`` is how many callers may use it at once."""
 
     def __init__(
-        self, folder: Path, device: str = "cpu", precision: Literal["fp32", "fp16"] = "fp32", masks: bool = True
+        self,
+        folder: Path,
+        device: str = "cpu",
+        precision: str = "fp32",
+        masks: bool = True,
+        engine: str = "auto",
+        batch: int = 8,
     ) -> None:
         """Networks from ``folder``; without ``masks`` a third of the landmarks' time is saved and the outline lost."""
-        self.device = torch.device(device)
-        self.dtype = torch.float16 if precision == "fp16" else torch.float32
-        self.detector = self._load(folder / "pose_detection.tflite", (0, 1))
-        self.landmarks = self._load(folder / "pose_landmark_full.tflite", (0, 1, 3))
-        self.outlined = self._load(folder / "pose_landmark_full.tflite", (0, 1, 3, 2)) if masks else None
+        self.device, self.precision = torch.device(device), precision
+        self.engine = engines.choose_engine(engine, self.device.type)
+        self.threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.native = self.device.type == "cpu" and NATIVE
+
+        def load(source: engines.Source, precision: str) -> engines.Network:
+            return engines.load(source, self.engine, self.device.type, precision, batch, self.threads)
+
+        def landmarks(*outputs: int) -> engines.Network:
+            source = engines.Source(folder / "pose_landmark_full.tflite", outputs, LANDMARK_PX, 255, 0)
+            return load(source, precision)
+
+        detector = engines.Source(folder / "pose_detection.tflite", (0, 1), DETECTOR_PX, 127.5, 1)
+        self.detector = load(detector, "fp32" if precision == "bf16" else precision)  # regions feel bf16 the most
+        self.landmarks = landmarks(0, 1, 3)
+        self.outlined = landmarks(0, 1, 3, 2) if masks else None
         self.anchors = anchors()
 
-    def _load(self, path: Path, outputs: tuple[int, ...]) -> tflite.Graph:
-        return tflite.load(path, outputs).to(self.device, self.dtype)
+    @property
+    def name(self) -> str:
+        """What makes the landmarks, as a track notes it."""
+        return f"blazepose-full {self.engine} {self.precision}"
 
-    def upload(self, frames: Bytes | Tensor) -> Tensor:
-        """Frames uint8 (B, H, W, 3) on the networks' device."""
-        return torch.as_tensor(frames).to(self.device)
+    def upload(self, frames: Frames) -> Frames | Tensor:
+        """Frames uint8 (B, H, W, 3) where they are cropped: as they are for OpenCV, else a tensor on the device."""
+        return frames if self.native else torch.as_tensor(np.asarray(frames)).to(self.device)
 
     @torch.inference_mode()
-    def detect(self, frames: Bytes | Tensor) -> list[Detections]:
+    def detect(self, frames: Frames) -> list[Detections]:
         """People in each of the frames uint8 (B, H, W, 3) RGB."""
-        pictures = self.upload(frames)
-        B, H, W, _ = pictures.shape
+        H, W, _ = frames[0].shape
         side = max(H, W)
-        crops = crop(pictures, np.tile([W / 2, H / 2, side, 0.0], (B, 1)), DETECTOR_PX, "black")
-        raw, logits = self.detector((crops / 127.5 - 1).to(self.dtype))
-        boxes, scores = raw.cpu().double().numpy(), logits[..., 0].float().sigmoid().cpu().double().numpy()  # (B, 2254)
+        whole = np.tile([W / 2, H / 2, side, 0.0], (len(frames), 1))
+        raw, logits = self.detector(crop(self.upload(frames), whole, DETECTOR_PX, "black"))
+        boxes, scores = raw.cpu().double().numpy(), logits[..., 0].sigmoid().cpu().double().numpy()  # (B, 2254)
         offset = np.array([(W - side) / 2, (H - side) / 2])
         return [self._decode(b, s, side, offset) for b, s in zip(boxes, scores, strict=True)]
 
@@ -182,27 +199,25 @@ class BlazePose:
         return Detections(people[:, 2], people[:, 3], people[:, 4], tops)
 
     @torch.inference_mode()
-    def look(self, frames: Bytes | Tensor, regions: Doubles, masks: bool = False) -> Pose:
+    def look(self, frames: Frames, regions: Doubles, masks: bool = False) -> Pose:
         """Landmarks, and masks if wanted and loaded, of the person in one region (B, 4) of each frame (B, H, W, 3)."""
-        crops = crop(self.upload(frames), regions, LANDMARK_PX, "edge")
         network = self.outlined if masks and self.outlined is not None else self.landmarks
-        raw, presence, heatmaps, *mask = network((crops / 255).to(self.dtype))
-        raw = raw.float().view(-1, POINTS, 5)  # x, y, z, visibility, presence
-        spots = refine(raw[..., :2] / LANDMARK_PX, heatmaps.float()).cpu().double().numpy() * LANDMARK_PX
+        raw, presence, heatmaps, *mask = network(crop(self.upload(frames), regions, LANDMARK_PX, "edge"))
+        raw = raw.view(-1, POINTS, 5)  # x, y, z, visibility, presence
+        spots = refine(raw[..., :2] / LANDMARK_PX, heatmaps).cpu().double().numpy() * LANDMARK_PX
         visibility = raw[..., 3:4].sigmoid().cpu().double().numpy()
         points = np.concatenate([project(spots, regions, LANDMARK_PX), visibility], -1)
-        logits = mask[0][..., 0].float() if mask else None
-        return Pose(points, presence[:, 0].cpu().double().numpy(), logits, regions)
+        return Pose(points, presence[:, 0].cpu().double().numpy(), mask[0][..., 0] if mask else None, regions)
 
-    def static(self, frames: Bytes | Tensor) -> Pose:
+    def static(self, frames: Frames) -> Pose:
         """The best person of every frame on its own; where nobody is found points are NaN and presence is 0."""
         found = self.detect(frames)
-        some = np.array([i for i, people in enumerate(found) if len(people)], int)
+        some = [i for i, people in enumerate(found) if len(people)]
         points, presence = np.full((len(found), POINTS, 3), np.nan), np.zeros(len(found))
         regions = np.full((len(found), 4), np.nan)
-        if len(some):
+        if some:
             regions[some] = [found[i].regions[0] for i in some]
-            pose = self.look(torch.as_tensor(frames)[some], regions[some])
+            pose = self.look([frames[i] for i in some], regions[some])
             points[some], presence[some] = pose.points, pose.presence
         points[presence < MIN_SCORE] = np.nan
         return Pose(points, presence, None, regions)

@@ -14,6 +14,8 @@ Ints = NDArray[np.int32]
 
 AROUND = 18
 """Points on a ring."""
+SPANNING_M = 0.04
+"""Cloth as loose as this spans the hollow of the low back in full."""
 SKIN = np.array(
     [
         (0.94, 0.78, 0.68),
@@ -77,9 +79,9 @@ def ring_faces(rings: int, around: int = AROUND) -> Ints:
     i, j = np.meshgrid(np.arange(rings - 1), np.arange(around), indexing="ij")
     a, b = i * around + j, i * around + (j + 1) % around
     c, d = a + around, b + around
-    return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)]).astype(
-        np.int32
-    )
+    faces = np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)])
+    turned: Ints = faces.astype(np.int32)
+    return turned
 
 
 def loft(centre: Array, wide: Array, deep: Array, square: float = 1.0) -> Array:
@@ -89,7 +91,8 @@ def loft(centre: Array, wide: Array, deep: Array, square: float = 1.0) -> Array:
     """
     turn = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
     c, s = (np.sign(v) * np.abs(v) ** square for v in (np.cos(turn), np.sin(turn)))
-    return centre[:, :, None] + wide[:, :, None] * c[:, None] + deep[:, :, None] * s[:, None]
+    points: Array = centre[:, :, None] + wide[:, :, None] * c[:, None] + deep[:, :, None] * s[:, None]
+    return points
 
 
 def limb(start: Array, end: Array, ahead: Array, profile: Array) -> Array:
@@ -98,8 +101,8 @@ def limb(start: Array, end: Array, ahead: Array, profile: Array) -> Array:
     ``profile`` (R, 4): place 0..1, half width, half depth, shift (m) towards ``ahead``.
     """
     axis = end - start
-    side = _unit(np.cross(axis, ahead))
-    front = _unit(np.cross(side, axis))
+    side: Array = _unit(np.cross(axis, ahead).astype(float))
+    front: Array = _unit(np.cross(side, axis).astype(float))
     at, wide, deep, shift = (profile[:, i][None, :, None] for i in range(4))
     centre = start[:, None] + axis[:, None] * at + front[:, None] * shift
     return loft(centre, side[:, None] * wide, front[:, None] * deep)
@@ -114,6 +117,18 @@ def _dense(values: Array, count: int) -> Array:
     return p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))  # type: ignore[no-any-return]
 
 
+def _bridged(rear: Array, fore: Array, share: float) -> Array:
+    """Back skin (11, T, 3) under cloth that spans the hollow from below the blades to the seat by ``share`` 0..1."""
+    first, last = NODES.index("t9"), NODES.index("s3") + 1
+    out = _unit(rear - fore)[first:last]
+    place = np.linspace(0, 1, last - first)[:, None, None]
+    taut = rear[first] * (1 - place) + rear[last - 1] * place  # (n, T, 3)
+    gap = np.maximum(((taut - rear[first:last]) * out).sum(-1, keepdims=True), 0)
+    cloth = rear.copy()
+    cloth[first:last] += share * gap * out
+    return cloth
+
+
 def _trunk(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
     """Trunk points (T, R, AROUND, 3) and how far down each ring lies, 0 = neck, 1 = seat (R,)."""
     person = perf.person
@@ -124,6 +139,7 @@ def _trunk(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
     width = np.concatenate(
         [width * build, np.array([hip + 0.062, hip + 0.078, hip + 0.085, hip + 0.055]) * (0.6 + 0.4 * person.girth)]
     )
+    rear = _bridged(rear, fore, min(outfit.loose_m / SPANNING_M, 1.0))
     loose = outfit.loose_m * np.array([0, 0.3, 0.6, 0.8, 1, 1, 1, 0.8, 0.3, 0, 0])
     centre, deep = (rear + fore) / 2, (fore - rear) / 2
     deep = deep * (1 + loose / np.linalg.norm(deep, axis=-1).mean(axis=1))[:, None, None]
@@ -308,7 +324,7 @@ def person_surface(perf: Performance, outfit: Outfit, part: int = 0, seed: int =
             )
         ear = perf[f"{side}_ear"]
         up, face = _unit(perf["crown"] - perf["head"]), _unit(perf["nose"] - perf["head"])
-        side_way = np.cross(up, face)
+        side_way: Array = np.cross(up, face).astype(float)
         size = perf.person.head_m
         parts.append(
             (

@@ -9,6 +9,8 @@ from src.motion.keypoints import HIP_THRUST, Floats, Track
 
 EQUAL = 0.8
 """Candidates within this share of the best one's rank are as likely the lifter."""
+LOST_S = 1.0
+"""So long is a person looked for in the old place when the detector misses them; then the others are linked first."""
 SHORTEST_S, LONGEST_S = 0.8, 8.0
 """A rep's duration."""
 FULL_SWING = 0.1
@@ -22,6 +24,19 @@ def choose(tracks: Sequence[Floats], count: int, fps_hz: float, size_px: tuple[i
         return Track(absent(count), fps_hz, size_px, detector, people=0)
     equal = int((ranks >= EQUAL * ranks.max()).sum())
     return Track(tracks[int(ranks.argmax())], fps_hz, size_px, detector, people=equal)
+
+
+def pair(apart: NDArray[np.floating], near: float, lost: NDArray[np.bool_]) -> dict[int, int]:
+    """Who of P people goes on as which of D detections: the nearest two first, whatever the order of either.
+
+    apart: (P, D) distances; from ``near`` on two are strangers. lost: (P,) who was not seen of late and comes after the others.
+    """
+    nearest = sorted((bool(lost[p]), float(apart[p, d]), p, d) for p, d in zip(*np.nonzero(apart < near), strict=True))
+    pairs: dict[int, int] = {}
+    for _, _, p, d in nearest:
+        if p not in pairs and d not in pairs.values():
+            pairs[int(p)] = int(d)
+    return pairs
 
 
 def absent(count: int) -> Floats:

@@ -90,6 +90,11 @@ def probe(path: Path | str) -> Clip:
     return _scan(Path(path)).clip
 
 
+def frame_times(path: Path | str) -> Seconds:
+    """Times (T,) of all frames in seconds from the first one, as ``read`` gives them at the clip's own rate."""
+    return _scan(Path(path)).times_s
+
+
 def read(
     path: Path | str,
     *,

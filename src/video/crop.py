@@ -4,6 +4,7 @@ A region is (x px, y px, side px, angle rad): the centre, the length of an edge 
 pixel (u, v) shows the picture at ``centre + turn(angle) @ ((u, v) / size - 0.5) * side``, as MediaPipe defines it.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,12 +16,15 @@ try:
     import cv2
 except ImportError:  # the same numbers in torch, slower on a CPU
     cv2 = None  # type: ignore[assignment]
+NATIVE = cv2 is not None
 
 Doubles = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 Border = Literal["black", "edge"]
 GRID = 32
 """Positions are rounded to 1/32 px and colours to whole grey levels, as in OpenCV's warp: the networks feel it."""
+FAR_PX = 32767
+"""OpenCV's limit of a position."""
 
 
 def affine(regions: Doubles, size: int) -> Doubles:
@@ -47,21 +51,25 @@ def inverse(points: Doubles, regions: Doubles, size: int) -> Doubles:
     return back
 
 
-def crop(frames: Tensor, regions: Doubles, size: int, border: Border = "edge") -> Tensor:
-    """Grey levels 0..255 as float32 (B, size, size, 3) of regions (B, 4), one for each of frames uint8 (B, H, W, 3)."""
+def crop(frames: Sequence[Bytes] | Bytes | Tensor, regions: Doubles, size: int, border: Border = "edge") -> Tensor:
+    """Grey levels uint8 (B, size, size, 3) of regions (B, 4), one for each of frames uint8 (B, H, W, 3)."""
     matrices = affine(regions, size)
-    if cv2 is not None and frames.device.type == "cpu":
-        pairs = zip(frames, matrices, strict=True)
-        return torch.from_numpy(np.stack([_crop_native(f.numpy(), m, size, border) for f, m in pairs])).float()
-    return _crop_torch(frames, torch.from_numpy(matrices).to(frames.device), size, border)
+    if isinstance(frames, Tensor):
+        return _crop_torch(frames, torch.from_numpy(matrices).to(frames.device), size, border)
+    pairs = zip(frames, matrices, strict=True)
+    return torch.from_numpy(np.stack([_crop_native(f, m, size, border) for f, m in pairs]))
 
 
 def _crop_native(frame: Bytes, matrix: Doubles, size: int, border: Border) -> Bytes:
     steps = np.arange(size)
-    at = matrix[:, :1, None] * steps + matrix[:, 1:2, None] * steps[:, None] + matrix[:, 2:, None]  # (2, size, size)
-    x, y = np.rint(at * GRID).astype(np.int32)
-    whole = np.stack([x >> 5, y >> 5], -1).clip(-32768, 32767).astype(np.int16)
-    part = (((y & 31) << 5) | (x & 31)).astype(np.uint16)
+    a, b, c = (matrix[:, i, None, None] * GRID for i in range(3))
+    at = a * steps + b * steps[:, None]  # (2, size, size)
+    at += c
+    at = np.clip(np.rint(at, out=at), -FAR_PX * GRID, FAR_PX * GRID, out=at).astype(np.int32)
+    whole, part = np.empty((size, size, 2), np.int16), np.empty((size, size), np.uint16)
+    np.right_shift(at, 5, out=whole.transpose(2, 0, 1), casting="unsafe")
+    at &= GRID - 1
+    np.add(at[1] * GRID, at[0], out=part, casting="unsafe")
     mode = cv2.BORDER_CONSTANT if border == "black" else cv2.BORDER_REPLICATE
     picture: Bytes = cv2.remap(frame, whole, part, cv2.INTER_LINEAR, borderMode=mode)
     return picture
@@ -83,4 +91,4 @@ def _crop_torch(frames: Tensor, matrix: Tensor, size: int, border: Border) -> Te
             weight = weight * ((u >= 0) & (u < W) & (v >= 0) & (v < H))
         index = first + v.clamp(0, H - 1) * W + u.clamp(0, W - 1)
         total += weight[..., None] * flat[index.view(-1)].view(B, size, size, 3).int()
-    return ((total + GRID * GRID // 2) >> 10).float()
+    return ((total + GRID * GRID // 2) >> 10).to(torch.uint8)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from src.motion.keypoints import Floats, Track
-from src.video.choice import absent, choose, middle
+from src.video.choice import LOST_S, absent, choose, middle, pair
 from src.video.crop import Bytes
 from src.video.tflite import WeightsError
 
@@ -70,20 +70,21 @@ def follow(
     for block, _ in frames:
         for start in range(0, len(block), batch):
             for found in net.detect(block[start : start + batch]):
-                link(people, found, count)
+                link(people, found, count, fps_hz)
                 count += 1
     return choose([_whole(person, count) for person in people], count, fps_hz, size_px, DETECTOR)
 
 
-def link(people: list[list[tuple[int, Floats]]], found: Floats, frame: int) -> None:
+def link(people: list[list[tuple[int, Floats]]], found: Floats, frame: int, fps_hz: float) -> None:
     """Give people (D, 17, 3) of one frame to those whose hips were nearest; others begin anew."""
-    rest = list(found)
-    for person in people:
-        hips, shoulders = (middle(person[-1][1][None], joint)[0] for joint in ("hip", "shoulder"))
-        apart = [float(np.hypot(*(middle(p[None], "hip")[0] - hips))) for p in rest]
-        if apart and min(apart) < NEAR * np.hypot(*(hips - shoulders)):
-            person.append((frame, rest.pop(int(np.argmin(apart)))))
-    people.extend([(frame, p)] for p in rest)
+    last = np.array([person[-1][1] for person in people], np.float32).reshape(-1, COCO, 3)  # (P, 17, 3)
+    hips, shoulders, now = middle(last, "hip"), middle(last, "shoulder"), middle(found.reshape(-1, COCO, 3), "hip")
+    trunks = np.linalg.norm(hips - shoulders, axis=-1).clip(1e-6)  # (P,)
+    apart = np.linalg.norm(hips[:, None] - now, axis=-1) / trunks[:, None]
+    pairs = pair(apart, NEAR, np.array([frame - person[-1][0] > LOST_S * fps_hz for person in people], bool))
+    for p, d in pairs.items():
+        people[p].append((frame, found[d]))
+    people.extend([(frame, points)] for d, points in enumerate(found) if d not in pairs.values())
 
 
 def _whole(person: list[tuple[int, Floats]], count: int) -> Floats:

@@ -1,10 +1,12 @@
 """One person through a clip: detector on every eighth frame, steady regions, one batched landmark pass.
 
-A jumping region disturbs landmarks more than the network does, so regions are averaged over about a rep. Frames are
-held for two blocks of ``BLOCK`` (128 frames: 350 MB at 720p), whatever the clip's length; else only keypoints stay.
+A jumping region disturbs landmarks more than the network does, so regions are averaged over about a rep. While threads
+work on the landmarks of one block, the next is decoded and looked through for people: frames are held for three blocks
+of ``BLOCK`` (192 frames: 530 MB at 720p), whatever the clip's length; else only keypoints stay.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 
 from src.motion.keypoints import Floats, Track
 from src.video.blazepose import HIP_CENTRE, LANDMARK_PX, MIN_SCORE, RIM, BlazePose, Detections, Pose, keypoints, region
-from src.video.choice import absent, choose
+from src.video.choice import LOST_S, absent, choose, pair
 from src.video.contour import outline
 from src.video.crop import Bytes, Doubles, inverse, project
+from src.video.engine import callers
 
 Frames = Iterable[tuple[Bytes, NDArray[np.floating]]]
 BLOCK = 64
@@ -25,14 +28,11 @@ A region that stands still through the reps holds the feet steadier but makes th
 side views the lockout's hip angle was off by 8 degrees at 5 s, 1 at half a second."""
 LIKE_SIDE, LIKE_RAD = 0.2, 0.8
 """Other postures count less: distance in sides of the region and turn at which a key frame's weight falls to 0.6."""
-LOST_S = 1.0
-"""So long is a person looked for in the old place when the detector misses them."""
 NEAR = 0.35
 """A detection continues a person when its hips are within this share of the region's side."""
 MAX_PEOPLE = 3
 LYING = 0.7
 """Trunks are lying when their horizontal share is at least this (45 degrees)."""
-DETECTOR = "blazepose-full"
 
 
 @dataclass(eq=False)
@@ -84,38 +84,40 @@ def _mean(weights: Doubles, rows: Doubles) -> Doubles:
 def follow(pose: BlazePose, frames: Frames, fps_hz: float, size_px: tuple[int, int], batch: int = 8) -> Track:
     """Track of the lifter in frames uint8 (B, H, W, 3) RGB at a constant rate; ``people`` is 0 when nobody is found."""
     people: list[Person] = []
-    waiting: tuple[int, Bytes] | None = None
+    waiting: tuple[int, list[Bytes]] | None = None
+    older: list[Future[None]] = []
     count = 0
-    for start, block in blocks(frames):
-        _keys(pose, people, start, block, fps_hz, batch)
-        if waiting is not None:
-            _landmarks(pose, people, *waiting, fps_hz, batch)
-        waiting, count = (start, block), start + len(block)
-    if waiting is not None:
-        _landmarks(pose, people, *waiting, fps_hz, batch)
-    return choose([_whole(p, count) for p in people if p.pieces], count, fps_hz, size_px, DETECTOR)
+    with callers(pose.threads) as pool:
+        for start, block in blocks(frames):
+            _keys(pose, people, start, block, fps_hz, batch)
+            newer = _landmarks(pool, pose, people, *waiting, fps_hz, batch) if waiting else []
+            _finish(older)
+            older, waiting, count = newer, (start, block), start + len(block)
+        _finish(older + (_landmarks(pool, pose, people, *waiting, fps_hz, batch) if waiting else []))
+    return choose([_whole(p, count) for p in people if p.pieces], count, fps_hz, size_px, pose.name)
 
 
-def blocks(frames: Frames) -> Iterator[tuple[int, Bytes]]:
-    """The same frames in pieces of ``BLOCK``, however they came, each with the number of its first frame.
+def _finish(running: Iterable[Future[None]]) -> None:
+    """Wait for jobs; what one of them raised is raised here."""
+    for job in running:
+        job.result()
 
-    Two buffers take turns: a piece is overwritten when the next but one is asked for.
-    """
-    ring: list[Bytes] = []
-    count = 0
+
+def blocks(frames: Frames) -> Iterator[tuple[int, list[Bytes]]]:
+    """The same frames in pieces of ``BLOCK``, however they came, each with the number of its first frame."""
+    block: list[Bytes] = []
+    start = 0
     for pictures, _ in frames:
         for picture in pictures:
-            if not ring:
-                ring = [np.empty((BLOCK, *picture.shape), np.uint8) for _ in range(2)]
-            ring[count // BLOCK % 2][count % BLOCK] = picture
-            count += 1
-            if count % BLOCK == 0:
-                yield count - BLOCK, ring[(count - 1) // BLOCK % 2]
-    if count % BLOCK:
-        yield count - count % BLOCK, ring[count // BLOCK % 2][: count % BLOCK]
+            block.append(picture)
+            if len(block) == BLOCK:
+                yield start, block
+                block, start = [], start + BLOCK
+    if block:
+        yield start, block
 
 
-def _keys(pose: BlazePose, people: list[Person], start: int, block: Bytes, fps_hz: float, batch: int) -> None:
+def _keys(pose: BlazePose, people: list[Person], start: int, block: Sequence[Bytes], fps_hz: float, batch: int) -> None:
     """Find and continue people on the block's key frames."""
     keys = block[::KEY_EVERY]
     found = [d for i in range(0, len(keys), batch) for d in pose.detect(keys[i : i + batch])]
@@ -124,7 +126,7 @@ def _keys(pose: BlazePose, people: list[Person], start: int, block: Bytes, fps_h
         wanted = match(people, detections, frame, fps_hz)
         if not wanted:
             continue
-        look = pose.look(np.repeat(keys[i : i + 1], len(wanted), 0), np.array([r for _, r in wanted]))
+        look = pose.look([keys[i]] * len(wanted), np.array([r for _, r in wanted]))
         for j, (person, _) in enumerate(wanted):
             if look.presence[j] >= MIN_SCORE:
                 if not person.frames:
@@ -135,16 +137,16 @@ def _keys(pose: BlazePose, people: list[Person], start: int, block: Bytes, fps_h
 
 def match(people: list[Person], detections: Detections, frame: int, fps_hz: float) -> list[tuple[Person, Doubles]]:
     """Regions to look at: detections with whom they continue or begin, and recent people whom the detector missed."""
-    regions = list(detections.regions)
-    wanted = []
-    for person in sorted(people, key=lambda p: -p.frames[-1]):
-        last = person.regions[-1]
-        apart = [np.hypot(*(r[:2] - last[:2])) / max(r[2], last[2]) for r in regions]
-        if apart and min(apart) < NEAR:
-            wanted.append((person, regions.pop(int(np.argmin(apart)))))
-        elif frame - person.frames[-1] <= LOST_S * fps_hz:
-            wanted.append((person, last))
-    return wanted + [(Person(), r) for r in regions[:MAX_PEOPLE]]
+    regions = detections.regions.reshape(-1, 4)  # (D, 4)
+    last = np.array([person.regions[-1] for person in people]).reshape(-1, 4)  # (P, 4)
+    sides = np.maximum(last[:, None, 2], regions[:, 2])
+    apart = np.linalg.norm(last[:, None, :2] - regions[:, :2], axis=-1) / sides
+    lost = np.array([frame - person.frames[-1] > LOST_S * fps_hz for person in people], bool)
+    pairs = pair(apart, NEAR, lost)
+    wanted = [(people[p], regions[d]) for p, d in pairs.items()]
+    wanted += [(person, last[p]) for p, person in enumerate(people) if p not in pairs and not lost[p]]
+    begins = [d for d in range(len(regions)) if d not in pairs.values()]
+    return wanted + [(Person(), regions[d]) for d in begins[:MAX_PEOPLE]]
 
 
 def _merge(people: list[Person], frame: int) -> None:
@@ -157,20 +159,33 @@ def _merge(people: list[Person], frame: int) -> None:
                 people.remove(younger)
 
 
-def _landmarks(pose: BlazePose, people: list[Person], start: int, block: Bytes, fps_hz: float, batch: int) -> None:
-    """Keypoints of the likely lifters on every frame of a block."""
+def _landmarks(
+    pool: ThreadPoolExecutor,
+    pose: BlazePose,
+    people: list[Person],
+    start: int,
+    block: Sequence[Bytes],
+    fps_hz: float,
+    batch: int,
+) -> list[Future[None]]:
+    """Jobs that put keypoints of the likely lifters on every frame of a block into their pieces, a job per batch."""
     numbers = np.arange(start, start + len(block))
+    jobs = []
     for person in _likely(people, start, start + len(block) + BLOCK):
         regions = person.steady(numbers, fps_hz)
         seen = np.flatnonzero(np.isfinite(regions[:, 0]))
-        piece = absent(len(block))
+        piece = person.pieces[start] = absent(len(block))
         for i in range(0, len(seen), batch):
             rows = seen[i : i + batch]
-            gapless = rows[-1] - rows[0] < len(rows)  # then a view will do
-            look = pose.look(block[rows[0] : rows[-1] + 1] if gapless else block[rows], regions[rows], masks=True)
-            there = look.presence >= MIN_SCORE
-            piece[rows[there]] = posed(look)[there]
-        person.pieces[start] = piece
+            jobs.append(pool.submit(_fill, pose, piece, rows, [block[t] for t in rows], regions[rows]))
+    return jobs
+
+
+def _fill(pose: BlazePose, piece: Floats, rows: NDArray[np.int64], frames: Sequence[Bytes], regions: Doubles) -> None:
+    """Keypoints of frames (B, H, W, 3) in regions (B, 4) into rows (B,) of a piece, where the person is there."""
+    look = pose.look(frames, regions, masks=True)
+    there = look.presence >= MIN_SCORE
+    piece[rows[there]] = posed(look)[there]
 
 
 def posed(pose: Pose) -> Floats:

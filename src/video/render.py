@@ -11,14 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.motion.camera import Camera
-from src.motion.keypoints import HIP_THRUST, Floats, Track
+from src.motion.keypoints import Floats
 from src.motion.kinematics import Performance
-from src.motion.noise import CONTOUR_DEG, behind_plate
 from src.video.body import Ints, Outfit, Surface, person_surface, sample_outfit
 from src.video.raster import blend, fill, shade
-from src.video.room import Room, backdrop, bench_surface, clutter_surface, gear_surface, sample_room
+from src.video.room import (
+    Room,
+    backdrop,
+    bench_surface,
+    bystander_surfaces,
+    clutter_surface,
+    gear_surface,
+    sample_room,
+)
 
-PERSON, GEAR, BENCH = 0, 1, 2
+PERSON, GEAR, BENCH, OTHERS = 0, 1, 2, 3
 X264 = "threads=1:lookahead-threads=1:mbtree=0"
 """With more threads or mbtree one file in a hundred differed from its twin of the same pictures; so none in 200."""
 MARGIN = 0.12
@@ -69,6 +76,7 @@ def build(perf: Performance, camera: Camera, look: Look) -> Scene:
     """Mesh the person, bench and load of a performance, and draw the room."""
     bench, gear = bench_surface(perf, look.room, BENCH), gear_surface(perf, look.room, GEAR)
     surfaces = [person_surface(perf, look.outfit, PERSON, look.seed), bench, *([gear] if gear else [])]
+    surfaces += bystander_surfaces(perf, camera, look.room, OTHERS)
     offsets = np.cumsum([0, *[s.points.shape[1] for s in surfaces]])
     faces = np.concatenate([s.faces + np.int32(o) for s, o in zip(surfaces, offsets, strict=False)])
     albedo, part = np.concatenate([s.albedo for s in surfaces]), np.concatenate([s.part for s in surfaces])
@@ -107,7 +115,8 @@ def _screen(points: Floats, camera: Camera, frame: int, size_px: tuple[int, int]
     safe = np.maximum(depth, 0.05)
     centre = (np.array(size_px, np.float32) - 1) / 2
     flat = (centre + np.float32(camera.focal_px) * seen[:, :2] / safe[:, None]) * zoom + (zoom - 1) / 2
-    return np.concatenate([flat, depth[:, None]], axis=1).astype(np.float32)
+    screen: Floats = np.concatenate([flat, depth[:, None]], axis=1).astype(np.float32)
+    return screen
 
 
 def _draw(screen: Floats, colours: Floats, faces: Ints, part: Ints, size_px: tuple[int, int]) -> tuple[Floats, Ints]:
@@ -200,20 +209,3 @@ def render_clip(perf: Performance, camera: Camera, look: Look, path: Path, crf: 
             container.mux(stream.encode(image))
         container.mux(stream.encode(None))
     return count
-
-
-def true_track(perf: Performance, camera: Camera) -> Track:
-    """The true joints in the picture: score 1, 0.5 behind a plate.
-
-    Contour points NaN where plate or view hides them.
-    """
-    count = len(HIP_THRUST)
-    points = perf.joints[:, :count]
-    px, _ = camera.project(points)
-    hidden = behind_plate(perf, camera, points)
-    seen = np.concatenate([px, np.where(hidden, 0.5, 1.0)[..., None]], axis=-1)
-    gone = hidden.copy()
-    gone[:, :21] = False
-    gone[:, 21:] |= camera.azimuth_deg > CONTOUR_DEG
-    seen[gone] = (np.nan, np.nan, 0.0)
-    return Track(seen.astype(np.float32), perf.fps_hz, camera.size_px, "truth")

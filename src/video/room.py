@@ -1,13 +1,14 @@
 """Everything that is not the lifter: bench, bar and plates, floor, walls, clutter, and the light."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from src.motion.bystander import bystander
 from src.motion.camera import Camera
 from src.motion.kinematics import Performance
-from src.video.body import Floats, Ints, Surface, ring_faces
+from src.video.body import Floats, Ints, Surface, person_surface, ring_faces, sample_outfit
 
 Array = NDArray[np.float64]
 
@@ -54,6 +55,7 @@ class Room:
     wall: Array
     brick_m: float
     clutter: int
+    bystanders: int
     light: Floats
     strength: Floats
     plate: Array
@@ -69,6 +71,7 @@ def sample_room(rng: np.random.Generator) -> Room:
         floor=floor, ground=np.array(GROUNDS[floor]) * rng.uniform(0.7, 1.4),
         wall=PAINTS[rng.integers(len(PAINTS))] * rng.uniform(0.75, 1.1),
         brick_m=float(rng.choice([0.0, 0.0, 0.25, 0.6])), clutter=int(rng.integers(0, 14)),
+        bystanders=int(rng.choice([0, 1, 2], p=(0.65, 0.25, 0.1))),
         light=(light / np.linalg.norm(light)).astype(np.float32),
         strength=np.array([rng.uniform(0.5, 0.75), rng.uniform(0.25, 0.6), rng.uniform(0.05, 0.25)], np.float32),
         plate=PLATE_PAINT[rng.integers(len(PLATE_PAINT))],
@@ -183,16 +186,36 @@ def gear_surface(perf: Performance, room: Room, part: int) -> Surface | None:
     return Surface(still.points + perf["bar"][:, None].astype(np.float32), still.faces, still.albedo, still.part)
 
 
-def clutter_surface(camera: Camera, room: Room) -> Surface | None:
-    """Racks, boxes and balls behind the lifter as seen from the camera."""
-    rng = np.random.default_rng(room.seed + 2)
+def _behind(camera: Camera, rng: np.random.Generator) -> Array:
+    """A place (3,) on the floor behind the lifter as seen from the camera."""
     away = np.array([0.4, 0.0, 0.0]) - camera.position_m
     away[2] = 0
     away /= np.linalg.norm(away)
     across = np.array([-away[1], away[0], 0.0])
+    return np.array([0.4, 0, 0]) + away * rng.uniform(1.3, 3.2) + across * rng.uniform(-3.0, 3.0)
+
+
+def bystander_surfaces(perf: Performance, camera: Camera, room: Room, part: int) -> list[Surface]:
+    """Other people who stand about: points (T, V, 3) each."""
+    rng = np.random.default_rng(room.seed + 4)
+    people = []
+    for _ in range(room.bystanders):
+        stands = bystander(perf.fps_hz, len(perf.joints), rng)
+        turn, spot = rng.uniform(0, 2 * np.pi), _behind(camera, rng)
+        c, s = np.cos(turn), np.sin(turn)
+        joints = stands.joints @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]]) + spot
+        people.append(
+            person_surface(replace(stands, joints=joints), sample_outfit(rng), part, int(rng.integers(2**31)))
+        )
+    return people
+
+
+def clutter_surface(camera: Camera, room: Room) -> Surface | None:
+    """Racks, boxes and balls behind the lifter as seen from the camera."""
+    rng = np.random.default_rng(room.seed + 2)
     meshes = []
     for _ in range(room.clutter):
-        spot = np.array([0.4, 0, 0]) + away * rng.uniform(1.3, 3.2) + across * rng.uniform(-3.0, 3.0)
+        spot = _behind(camera, rng)
         colour, kind = PAINTS[rng.integers(len(PAINTS))] * rng.uniform(0.1, 1.0), rng.integers(4)
         if kind == 0:
             size = rng.uniform(0.15, 0.5, 3)

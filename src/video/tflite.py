@@ -126,7 +126,7 @@ class Shape(nn.Module):
         if self.kind == "concat":
             return torch.cat(inputs, n[0])
         if self.kind == "reshape":
-            return x.permute(0, 2, 3, 1).reshape(len(x), *n)  # (B, H, W, C) -> (B, ...)
+            return x.permute(0, 2, 3, 1).reshape(x.shape[0], *n)  # (B, H, W, C) -> (B, ...)
         return depth_to_space(x, n[0])
 
 
@@ -277,14 +277,8 @@ def _fold_pads(steps: list[Step]) -> list[Step]:
     return [step for step in steps if step[2] != -1]
 
 
-def load(path: Path, outputs: Sequence[int]) -> Graph:
-    """Network of a known file, weights float32, in eval mode.
-
-    ``outputs`` are positions in the file's list of outputs. Detector: 0 boxes (B, 2254, 12), 1 logits (B, 2254, 1).
-    Landmarks: 0 points (B, 195), 1 pose flag (B, 1) in 0..1, 2 mask logits (B, 256, 256, 1), 3 heatmap logits
-    (B, 64, 64, 39), 4 world points (B, 117).
-    A file that is missing or whose hash is not in ``KNOWN`` raises a ``WeightsError``.
-    """
+def read(path: Path) -> bytes:
+    """A known network file; one that is missing or whose hash is not in ``KNOWN`` raises a ``WeightsError``."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -293,4 +287,14 @@ def load(path: Path, outputs: Sequence[int]) -> Graph:
     if digest not in KNOWN:
         names = " or ".join(KNOWN.values())
         raise WeightsError(f"{path}: not {names} of mediapipe 0.10.21 (sha256 {digest[:12]}...); run make setup")
-    return Reader(data).graph(outputs).eval()
+    return data
+
+
+def load(path: Path, outputs: Sequence[int]) -> Graph:
+    """Network of a known file, weights float32, in eval mode; see ``read`` for errors.
+
+    ``outputs`` are positions in the file's list of outputs. Detector: 0 boxes (B, 2254, 12), 1 logits (B, 2254, 1).
+    Landmarks: 0 points (B, 195), 1 pose flag (B, 1) in 0..1, 2 mask logits (B, 256, 256, 1), 3 heatmap logits
+    (B, 64, 64, 39), 4 world points (B, 117).
+    """
+    return Reader(read(path)).graph(outputs).eval()

@@ -124,51 +124,61 @@ def test_an_unreadable_table_is_named(tmp_path):
         read_labels(tmp_path / "labels.csv")
 
 
-def sample(subject, folder="x"):
+def sample(subject, split=""):
     empty = np.zeros((2, len(HIP_THRUST), 3), np.float32)
-    return Sample(empty, 30.0, np.zeros(4, np.float32), subject, "c", "side", folder, Rep(0, 1, 2, True))
+    return Sample(empty, 30.0, np.zeros(4, np.float32), subject, "c", "side", "x", Rep(0, 1, 2, True), split=split)
 
 
 @settings(max_examples=60)
 @given(
-    people=st.lists(st.tuples(st.text(max_size=4), st.sampled_from(["x", "y", "kept"])), min_size=3, max_size=40),
-    validation=st.floats(0.01, 0.5), test=st.floats(0.01, 0.5), seed=st.integers(0, 99),
+    people=st.dictionaries(st.text(max_size=4), st.sampled_from(["", "", "train", "validation", "test"]), min_size=3),
+    clips=st.integers(1, 3), validation=st.floats(0.01, 0.5), test=st.floats(0.01, 0.5), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_no_person_is_in_two_parts(people, validation, test, seed):
-    samples = [sample(name, folder) for name, folder in people]
+def test_no_person_is_in_two_parts(people, clips, validation, test, seed):
+    samples = [sample(name, split) for name, split in people.items()] * clips
+    free = sum(not split for split in people.values())
+    sure = {"test": round(test * free), "validation": round(validation * free)}
+    sure["train"] = free - sum(sure.values())
     try:
-        parts = split_people(samples, validation, test, ["kept"], seed)
-    except LabelError:
-        kept = {name for name, folder in people if folder == "kept"}
-        assert len({name for name, _ in people} - kept) < 3 or validation + test > 0.6
+        parts = split_people(samples, validation, test, seed)
+    except LabelError as error:
+        empty = [part for part in sure if sure[part] <= 0 and part not in people.values()]
+        assert empty and all(part in str(error) for part in empty)
         return
     names = {part: {s.subject for s in chosen} for part, chosen in parts.items()}
-    assert sum(map(len, names.values())) == len({name for name, _ in people})
+    assert sum(map(len, names.values())) == len(people)
     assert sum(map(len, parts.values())) == len(samples)
     assert all(parts.values())  # somebody in each
-    assert {name for name, folder in people if folder == "kept"} <= names["test"]
+    assert all(name in names[split] for name, split in people.items() if split)
 
 
 @given(seed=st.integers(0, 99), order=st.permutations(list(range(12))))
 def test_the_split_does_not_depend_on_the_order_of_rows(seed, order):
     samples = [sample(f"p{i}") for i in range(12)]
-    parts, others = (split_people(s, 0.2, 0.2, [], seed) for s in (samples, [samples[i] for i in order]))
+    parts, others = (split_people(s, 0.2, 0.2, seed) for s in (samples, [samples[i] for i in order]))
     assert {k: {s.subject for s in v} for k, v in parts.items()} == {
         k: {s.subject for s in v} for k, v in others.items()
     }
 
 
-def test_everybody_of_a_test_folder_is_tested():
-    samples = [sample(f"p{i}", "x") for i in range(20)] + [sample("p3", "kept"), sample("guest", "kept")]
-    parts = split_people(samples, 0.2, 0.2, ["kept"], 0)
-    test = {s.subject for s in parts["test"]}
-    assert {"p3", "guest"} <= test and sum(s.subject == "p3" for s in parts["test"]) == 2
-    assert not test & {s.subject for s in parts["train"] + parts["validation"]}
+def test_a_person_in_two_splits_is_refused(tmp_path):
+    with pytest.raises(LabelError, match="p3 is in split test and in empty"):
+        split_people([sample("p3", "test"), sample("p1"), sample("p3")], 0.2, 0.2, 0)
+    row = {"clip": "a.mp4", "subject": "ann", "view": "side"}
+    write_labels(tmp_path, [row | {"split": "train"}, row | {"clip": "b.mp4", "split": "test"}])
+    with pytest.raises(LabelError, match="ann is in split train and in test"):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_an_unknown_split_is_refused(tmp_path):
+    write_labels(tmp_path, [{"clip": "a.mp4", "subject": "ann", "view": "side", "split": "tset"}])
+    with pytest.raises(LabelError, match="column split: 'tset'"):
+        read_labels(tmp_path / "labels.csv")
 
 
 def test_the_seed_moves_people_and_shares_are_kept():
     samples = [sample(f"p{i}") for i in range(100)]
-    splits = [frozenset(s.subject for s in split_people(samples, 0.2, 0.1, [], seed)["test"]) for seed in range(5)]
+    splits = [frozenset(s.subject for s in split_people(samples, 0.2, 0.1, seed)["test"]) for seed in range(5)]
     assert len(set(splits)) == 5 and {len(s) for s in splits} == {10}
 
 

@@ -32,7 +32,12 @@ def test_more_of_a_sign_is_never_less_of_a_fault(cue, values):
     assert grade[0] <= grade[1]
 
 
-CLEAN = dict.fromkeys(QUANTITIES, 0.0) | {"hip_top_deg": 178.0, "knee_top_deg": 90.0, "rise_ratio": 1.0}
+CLEAN = dict.fromkeys(QUANTITIES, 0.0) | {
+    "hip_top_deg": 178.0,
+    "knee_top_deg": 90.0,
+    "bend_top_deg": 90.0,
+    "rise_ratio": 1.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +48,7 @@ CLEAN = dict.fromkeys(QUANTITIES, 0.0) | {"hip_top_deg": 178.0, "knee_top_deg": 
         ({"hip_top_deg": 188.0}, {"overarch": None}),
         ({"lumbar_top": 0.05}, {"overarch": 1.0}),
         ({"lumbar_top": -0.035}, {"tuck": 1.0}),
-        ({"knee_top_deg": 114.0, "lean_top_deg": 21.0}, {"feet_too_far": 1.0}),
+        ({"bend_top_deg": 114.0, "lean_top_deg": 21.0}, {"feet_too_far": 1.0}),
         ({"lean_top_deg": 12.0}, {"feet_too_far": None}),
         ({"hip_top_deg": 158.0}, {"partial_range": 1.0}),
         ({"hip_top_deg": 165.0}, {"partial_range": None}),

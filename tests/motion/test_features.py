@@ -123,6 +123,16 @@ def test_a_point_with_score_zero_or_nan_is_not_seen():
         assert values[FEATURE_NAMES.index("back_50 off the chord, trunk lengths x 5")].abs().max() == 0.0
 
 
+def test_a_small_person_far_from_the_corner_of_a_large_picture_loses_no_digits():
+    keypoints, fps_hz, frames = tensors(thrust(1, 200.0))
+    keypoints[..., :2] = (keypoints[..., :2] / 4 * 64).round() / 64  # exact in 32 bits wherever it stands
+    far = keypoints.clone()
+    far[..., :2] += 4096.0
+    torch.testing.assert_close(
+        FEATURES(far, fps_hz, frames)[0], FEATURES(keypoints, fps_hz, frames)[0], atol=2e-5, rtol=0
+    )
+
+
 def test_head_and_arms_are_left_out():
     keypoints, fps_hz, frames = tensors(thrust(1))
     other = keypoints.clone()

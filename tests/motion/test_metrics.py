@@ -15,6 +15,8 @@ from src.motion.metrics import (
     precision,
     recall,
     reliability,
+    resampled,
+    risk_coverage,
 )
 
 NAN = float("nan")
@@ -145,17 +147,36 @@ def test_an_interval_draws_people_not_rows():
     def mean(rows):
         return float(labels[rows].mean())
 
-    low, high = interval(mean, ["a"] * 50 + ["b"] * 50, 400, rng)
+    low, high = interval(mean, resampled(["a"] * 50 + ["b"] * 50, 400, rng))
     assert (low, high) == (0.0, 1.0)  # two people: everything is possible
-    low, high = interval(mean, [str(i) for i in range(100)], 400, rng)
+    low, high = interval(mean, resampled([str(i) for i in range(100)], 400, rng))
     assert 0.35 < low < 0.45 and 0.55 < high < 0.65
-    assert np.isnan(interval(lambda rows: NAN, ["a"], 5, rng)).all()
+    assert np.isnan(interval(lambda rows: NAN, resampled(["a"], 5, rng))).all()
 
 
 @given(seed=st.integers(0, 99))
 def test_an_interval_is_seeded_and_in_order(seed):
     values, people = np.random.default_rng(seed).random(12), [f"p{i % 4}" for i in range(12)]
     twice = [
-        interval(lambda rows: float(values[rows].mean()), people, 50, np.random.default_rng(seed)) for _ in range(2)
+        interval(lambda rows: float(values[rows].mean()), resampled(people, 50, np.random.default_rng(seed)))
+        for _ in range(2)
     ]
     assert twice[0] == twice[1] and values.min() <= twice[0][0] <= twice[0][1] <= values.max()
+
+
+def test_risk_and_coverage_by_hand():
+    labels = np.array([1.0, 0.0, NAN, 1.0, 0.0])
+    decisions, confidence = np.array([1.0, 1.0, 0.0, 0.0, 0.0]), np.array([9.0, 8.0, 7.0, 3.0, 3.0])
+    coverage, risk = risk_coverage(labels, decisions, confidence)
+    assert coverage == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert risk == pytest.approx([0.0, 1 / 2, 1.5 / 3, 2 / 4])  # of the two tied, one is wrong: each counts half
+    assert [len(part) for part in risk_coverage(np.array([NAN]), np.zeros(1), np.zeros(1))] == [0, 0]
+
+
+@given(seed=st.integers(0, 99), size=st.integers(2, 40))
+def test_the_risk_of_all_is_the_error_rate_whatever_the_confidence(seed, size):
+    rng = np.random.default_rng(seed)
+    labels, decisions = (rng.integers(0, 2, size).astype(float) for _ in range(2))
+    coverage, risk = risk_coverage(labels, decisions, rng.integers(0, 4, size).astype(float))
+    assert coverage[-1] == 1.0 and risk[-1] == pytest.approx((labels != decisions).mean())
+    assert (risk >= 0).all() and (risk <= 1).all()

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from src.motion.keypoints import HIP_THRUST
 from src.video import blazepose, crop
+from src.video.engine import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKER = runpy.run_path(str(ROOT / "tests/golden/make_blazepose.py"))
 
 
-@pytest.fixture(scope="module")
-def pose():
-    return blazepose.BlazePose(ROOT / "data/weights", masks=False)
+@pytest.fixture(scope="module", params=["auto", *ENGINES])
+def pose(request):
+    return blazepose.BlazePose(ROOT / "data/weights", masks=False, engine=request.param)
 
 
 def errors(pose, picture, official):
@@ -28,14 +29,26 @@ def errors(pose, picture, official):
     return np.hypot(*(mine.points[0, :33] - official)[:, :2].T) * 256 / mine.regions[0, 2]
 
 
-def test_landmarks_are_those_of_the_official_static_mode(pose):
+def apart(pose):
+    """Distances of all landmarks on the golden pictures, crop px."""
     golden = np.load(ROOT / "tests/golden/blazepose.npz")
     pictures = MAKER["pictures"]()
     assert list(pictures) == list(golden["names"])
     found = [errors(pose, p, g) for p, g in zip(pictures.values(), golden["landmarks"], strict=True)]
-    apart = np.concatenate([e for e in found if e is not None])
-    assert len(apart) >= 10 * 33 and any(e is None for e in found)
-    assert np.median(apart) <= 0.5 and np.percentile(apart, 95) <= 2
+    distances = np.concatenate([e for e in found if e is not None])
+    assert len(distances) >= 10 * 33 and any(e is None for e in found)
+    return distances
+
+
+def test_landmarks_are_those_of_the_official_static_mode(pose):
+    distances = apart(pose)
+    assert np.median(distances) <= 0.5 and np.percentile(distances, 95) <= 2
+
+
+def test_bf16_disturbs_landmarks_less_than_a_grey_level_disturbs_the_official_runtime():
+    """That runtime moves by 1.67 (95th percentile 13.0) crop px on these pictures under random steps of -1, 0 or 1."""
+    distances = apart(blazepose.BlazePose(ROOT / "data/weights", precision="bf16", masks=False, engine="openvino"))
+    assert 0.1 < np.median(distances) <= 1.67 and np.percentile(distances, 95) <= 13
 
 
 def test_a_batch_of_pictures_is_each_of_them(pose):
@@ -57,21 +70,19 @@ def test_the_gpu_agrees(pose, precision, limit_px):
 
 
 @pytest.mark.parametrize("border", ["black", "edge"])
-def test_both_crops_give_the_same_grey_levels(border, monkeypatch):
-    rng = np.random.default_rng(0)
-    frames = torch.from_numpy(rng.integers(0, 256, (3, 40, 60, 3), np.uint8))
+def test_both_crops_give_the_same_grey_levels(border):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3), np.uint8)
     regions = np.array([[30, 20, 60, 0.0], [10, 30, 45, 1.2], [55.5, 3.3, 12, -2.5]])
     native = crop.crop(frames, regions, 32, border)
-    monkeypatch.setattr(crop, "cv2", None)
-    assert torch.equal(native, crop.crop(frames, regions, 32, border))
+    assert torch.equal(native, crop.crop(torch.from_numpy(frames), regions, 32, border))
 
 
 def test_a_crop_shows_what_its_region_says():
     frames = torch.arange(64, dtype=torch.uint8).view(1, 8, 8, 1).repeat(1, 1, 1, 3)
     same = crop.crop(frames, np.array([[4, 4, 8, 0.0]]), 8)
-    assert torch.equal(same[..., 0].byte(), frames[..., 0])
+    assert torch.equal(same[..., 0], frames[..., 0])
     black = crop.crop(frames, np.array([[8, 4, 8, 0.0]]), 8, "black")
-    assert torch.equal(black[0, :, :4, 0].byte(), frames[0, :, 4:, 0]) and not black[0, :, 4:].any()
+    assert torch.equal(black[0, :, :4, 0], frames[0, :, 4:, 0]) and not black[0, :, 4:].any()
 
 
 @given(st.floats(-500, 500), st.floats(-500, 500), st.floats(5, 2000), st.floats(-3.1, 3.1))

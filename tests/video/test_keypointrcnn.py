@@ -80,3 +80,24 @@ def test_people_are_linked_and_the_lifter_chosen():
     assert track.people == 1
     assert (track.keypoints[:, HIP_THRUST.index("left_hip"), 0] == 20).all()
     assert np.isnan(track.keypoints[:, 17:, :2]).all() and (track.keypoints[:, 17:, 2] == 0).all()
+
+
+def standing(x):
+    points = np.ones((17, 3), np.float32)
+    points[:, :2] = (x, 50)
+    points[[5, 6], 1] -= 100
+    return points
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_people_changes_nothing(order):
+    people = [[(0, standing(x))] for x in (0, 40)[::order]]
+    keypointrcnn.link(people, np.stack([standing(x) for x in (38, -45)[::order]]), 1, 30.0)
+    paths = {tuple(float(points[11, 0]) for _, points in person) for person in people}
+    assert paths == {(0.0, -45.0), (40.0, 38.0)}
+
+
+def test_nobody_found_links_nobody():
+    people = [[(0, standing(0))]]
+    keypointrcnn.link(people, np.zeros((0, 17, 3), np.float32), 1, 30.0)
+    assert len(people) == 1 and len(people[0]) == 1

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from src.motion.keypoints import HIP_THRUST
 from src.video import choice, lifter
@@ -25,8 +27,10 @@ def body(hips, trunk, rise=0.0):
 class FakePose:
     """People by script: the frame's first pixel is its number; ``people(t)`` gives landmarks (39, 3) each."""
 
+    threads, name = 2, "fake"
+
     def __init__(self, people, misses=()):
-        self.people, self.misses, self.detected, self.looked = people, misses, [], 0
+        self.people, self.misses, self.detected, self.looked = people, misses, [], []
 
     def number(self, frame):
         return int(frame[0, 0, 0]) + 256 * int(frame[0, 0, 1])
@@ -40,7 +44,7 @@ class FakePose:
         return out
 
     def look(self, frames, regions, masks=False):
-        self.looked += len(frames)
+        self.looked.append(len(frames))
         points, presence = np.zeros((len(frames), 39, 3)), np.zeros(len(frames))
         for i, (frame, region) in enumerate(zip(frames, regions, strict=True)):
             for p in self.people(self.number(frame)):
@@ -82,7 +86,28 @@ def test_the_detector_runs_on_every_eighth_frame():
     pose = FakePose(lambda t: [lifting(t)])
     lifter.follow(pose, frames(100), FPS_HZ, SIZE_PX)
     assert pose.detected == list(range(0, 100, 8))
-    assert pose.looked == 100 + 13
+    assert sum(pose.looked) == 100 + 13
+
+
+def test_what_goes_wrong_on_a_thread_is_raised():
+    class Broken(FakePose):
+        def look(self, frames, regions, masks=False):
+            if masks:
+                raise RuntimeError("out of memory")
+            return super().look(frames, regions)
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        lifter.follow(Broken(lambda t: [lifting(t)]), frames(10), FPS_HZ, SIZE_PX)
+
+
+def test_torch_keeps_its_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        lifter.follow(FakePose(lambda t: [lifting(t)]), frames(10), FPS_HZ, SIZE_PX)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_nobody_is_all_nan():
@@ -137,6 +162,45 @@ def test_regions_do_not_jump_with_single_key_frames():
 def test_regions_ride_with_the_hips():
     heights = person_whose_hips_move(lambda t: 40 * np.sin(2 * np.pi * t / 90))
     assert np.ptp(heights[16:-16]) > 0.75 * 80
+
+
+def candidate(x, frame=0):
+    person = lifter.Person([frame], [np.array([x, 0.0, 100.0, 0.0])], [1.0])
+    return person
+
+
+def continued(people, xs, frame):
+    """Which x each old person goes on with, and where new people begin."""
+    at = np.array([[x, 0.0] for x in xs]).reshape(-1, 2)
+    rim = at + [0.0, 40.0]
+    found = Detections(at, rim, at, np.ones(len(at)))
+    return {(p.regions[-1][0] if p.frames else None, r[0]) for p, r in lifter.match(people, found, frame, FPS_HZ)}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_nearest_two_are_linked_first(order):
+    people, found = [candidate(0), candidate(30)][::order], [28, -34][::order]
+    assert continued(people, found, 8) == {(0.0, -34.0), (30.0, 28.0)}
+
+
+@given(
+    st.lists(st.floats(0, 400), max_size=3, unique=True),
+    st.lists(st.floats(0, 400), max_size=3, unique=True),
+    st.integers(0, 200),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_people_changes_nothing(old, new, frame, random):
+    apart = np.abs(np.subtract.outer(old, new))
+    assume(len(np.unique(apart)) == apart.size)
+    people = [candidate(x, -40 * (i % 2)) for i, x in enumerate(old)]
+    wanted = continued(people, new, frame)
+    random.shuffle(people)
+    random.shuffle(new)
+    assert continued(people, new, frame) == wanted
+
+
+def test_who_was_lost_does_not_take_the_detection_of_who_is_there():
+    assert (30.0, 10.0) in continued([candidate(8, -1000), candidate(30, 0)], [10], 8)
 
 
 @pytest.mark.parametrize(("swing", "wanted"), [(0.3, 1.0), (0.0, 0.0), (0.01, 0.07)])

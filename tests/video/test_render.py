@@ -2,10 +2,10 @@ import av
 import numpy as np
 import pytest
 
-from src.motion.camera import sample_camera
+from src.motion.camera import sample_camera, true_track
 from src.motion.kinematics import sample_performance
 from src.motion.person import sample_person
-from src.video.render import build, render_clip, render_frames, sample_look, true_track
+from src.video.render import build, render_clip, render_frames, sample_look
 
 SIZE = (160, 96)
 

@@ -1,0 +1,203 @@
+"""Learn how the detector errs on rendered people, and make many more labelled tracks with those very errors.
+
+The noise is fitted to training people alone. How well it passes for the detector is measured on people it never saw.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from src.config import ConfigError, Imitate, run_stage
+from src.motion.camera import Camera, sample_camera, sample_size, sample_view, true_track
+from src.motion.dataset import cut
+from src.motion.features import Features
+from src.motion.keypoints import HIP_THRUST, Track
+from src.motion.kinematics import Performance, sample_performance
+from src.motion.noise import Filmed, Noise, fit
+from src.motion.person import sample_person
+from src.motion.reps import Rep
+from src.simulate import Rows, fill, label_rows, truth_rows
+
+Array = NDArray[np.float64]
+JOINTS = ("shoulder", "hip", "knee", "ankle")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A rendered clip: what was filmed and what the detector made of it (None where it failed)."""
+
+    clip: str
+    subject: str
+    split: str
+    view: str
+    filmed: Filmed
+    track: Track | None
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); run python -m src.simulate") from error
+
+
+def load_seen(cfg: Imitate) -> list[Seen]:
+    """Every rendered clip with its true and its detected track."""
+    splits = {row["clip"]: row["split"] for row in _table(cfg.clips_dir / "labels.csv")}
+    found = []
+    for clip, group in groupby(_table(cfg.clips_dir / "truth.csv"), key=lambda row: row["clip"]):
+        rows = list(group)
+        first, stem = rows[0], Path(clip).stem
+        reps = np.array([[float(row[key]) for key in ("start_s", "top_s", "end_s")] for row in rows])
+        true = Track.load(cfg.clips_dir / "truth" / f"{stem}.npz")
+        filmed = Filmed(true, first["side"], float(first["plate_m"]), first["load"], first["arms"], reps)
+        path = cfg.poses_dir / f"{stem}.npz"
+        track = Track.load(path) if path.exists() else None
+        found.append(Seen(clip, first["subject"], splits[clip], first["view"], filmed, track))
+    return found
+
+
+@cache
+def _noise(path: Path) -> Noise:
+    return Noise.load(path)
+
+
+def filmed_by(perf: Performance, camera: Camera) -> Filmed:
+    """A performance as a camera would show it to a perfect detector."""
+    reps = np.array([(rep.start_s, rep.top_s, rep.end_s) for rep in perf.reps])
+    setup = perf.setup
+    return Filmed(true_track(perf, camera), camera.side, setup.plate_m, setup.load, setup.arms, reps)
+
+
+def person_tracks(cfg: Imitate, folder: Path, number: int) -> Rows:
+    """Write the tracks of one simulated person into ``folder``; returns label and truth rows."""
+    subject, noise = f"sim-{number:04d}", _noise(cfg.noise)
+    person, labels, truth = sample_person(np.random.default_rng((cfg.seed, number))), [], []
+    for i in range(1, cfg.tracks_per_subject + 1):
+        rng = np.random.default_rng((cfg.seed, number, i))
+        fps_hz, clip = float(rng.choice(cfg.rates_hz)), f"{subject}-{i:02d}.npz"
+        perf = sample_performance(person, int(rng.integers(cfg.reps_min, cfg.reps_max + 1)), fps_hz, rng)
+        camera = sample_camera(perf.joints[:, :21], fps_hz, sample_size(rng), sample_view(rng), rng)
+        keypoints = noise.observe(filmed_by(perf, camera), rng)
+        Track(keypoints, fps_hz, camera.size_px, "simulated").save(folder / clip)
+        labels += label_rows(perf, camera, clip, subject)
+        truth += truth_rows(perf, camera, clip, subject)
+    return labels, truth
+
+
+def error_table(clips: Sequence[Seen]) -> list[dict[str, Any]]:
+    """Per view and load: clips, share of frames with a person, median joint errors and outline, in trunk lengths."""
+    rows = []
+    for view in ("side", "oblique", "frontal"):
+        for load in ("none", "dumbbell", "barbell"):
+            chosen = [c for c in clips if c.view == view and c.filmed.load == load and c.track is not None]
+            if chosen:
+                rows.append({"view": view, "load": load, "clips": len(chosen), **_errors(chosen)})
+    return rows
+
+
+def _errors(clips: Sequence[Seen]) -> dict[str, float]:
+    """Medians over all frames of some clips."""
+    off: dict[str, list[Array]] = {name: [] for name in (*JOINTS, "outline", "found", "outline_seen")}
+    for c in clips:
+        assert c.track is not None
+        true = c.filmed.true.keypoints
+        rows = np.round(c.track.seconds * c.filmed.true.fps_hz).astype(int).clip(max=len(true) - 1)
+        shoulder, hip = (
+            true[:, [HIP_THRUST.index(f"{s}_{n}") for s in ("left", "right")], :2].mean(1) for n in JOINTS[:2]
+        )
+        trunk = float(np.median(np.linalg.norm(hip - shoulder, axis=-1)))
+        apart = np.linalg.norm(c.track.keypoints[..., :2] - true[rows, :, :2], axis=-1) / trunk  # (T, K)
+        for name in JOINTS:
+            off[name].append(apart[:, [HIP_THRUST.index(f"{s}_{name}") for s in ("left", "right")]].ravel())
+        off["outline"].append(apart[:, 21:].ravel())
+        off["found"].append(np.isfinite(apart[:, 5]).astype(float))
+        off["outline_seen"].append(np.isfinite(apart[:, 21:]).astype(float).ravel())
+    flat = {name: np.concatenate(values) for name, values in off.items()}
+    return {
+        name: float(np.nanmean(v) if name in ("found", "outline_seen") else np.nanmedian(v)) for name, v in flat.items()
+    }
+
+
+def summaries(track: Track, reps: Array) -> Array:
+    """Mean and spread of every feature over each rep (R, 3) in seconds: (R, 2F)."""
+    features, rows = Features(HIP_THRUST), []
+    for start_s, top_s, end_s in reps:
+        keypoints = torch.from_numpy(cut(track, Rep(start_s, top_s, end_s, True)))[None]
+        values = features(keypoints, torch.tensor([track.fps_hz]), torch.tensor([keypoints.shape[1]]))[0][0]
+        rows.append(torch.cat([values.mean(dim=1), values.std(dim=1)]).numpy())
+    return np.array(rows, float)
+
+
+def two_sample(noise: Noise, clips: Sequence[Seen], seed: int) -> dict[str, Any]:
+    """Can a classifier tell detected from imitated tracks of the same performances? AUC by people, 0.5 = it cannot."""
+    x: list[Array] = []
+    y: list[int] = []
+    people: list[str] = []
+    for c in clips:
+        if c.track is None or not np.isfinite(c.track.keypoints[..., 0]).any():
+            continue
+        made = noise.observe(c.filmed, np.random.default_rng((seed, len(x))))
+        copy = Track(made, c.filmed.true.fps_hz, c.filmed.true.size_px, "simulated")
+        for real, track in ((1, c.track), (0, copy)):
+            rows = summaries(track, c.filmed.reps)
+            x.append(rows)
+            y += [real] * len(rows)
+            people += [c.subject] * len(rows)
+    folds = min(10, len(set(people)))
+    if folds < 2:
+        return {"people": folds, "auc": {}}
+    models = {
+        "forest": RandomForestClassifier(300, min_samples_leaf=3, random_state=seed),
+        "logistic": make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000)),
+    }
+    data = np.nan_to_num(np.concatenate(x))
+    auc = {}
+    for name, model in models.items():
+        p = cross_val_predict(model, data, y, groups=people, cv=GroupKFold(folds), method="predict_proba")[:, 1]
+        auc[name] = float(roc_auc_score(y, p))
+    return {"people": len(set(people)), "reps": len(y) // 2, "auc": auc}
+
+
+def work(cfg: Imitate) -> None:
+    """Fit and save the noise, report on it, write ``tracks_dir``: tracks, ``labels.csv`` and ``truth.csv``."""
+    if not 1 <= cfg.reps_min <= cfg.reps_max:
+        raise ConfigError(
+            f"imitate.reps_min {cfg.reps_min} and reps_max {cfg.reps_max}: need 1 <= reps_min <= reps_max"
+        )
+    clips = load_seen(cfg)
+    noise = fit([(c.filmed, c.track) for c in clips if c.split == "train" and c.track is not None])
+    noise.save(cfg.noise)
+    others = [c for c in clips if c.split != "train"]
+    report: dict[str, Any] = {"errors": error_table(clips), "two_sample": two_sample(noise, others, cfg.seed)}
+    cfg.report.parent.mkdir(parents=True, exist_ok=True)
+    cfg.report.write_text(json.dumps(report, indent=2) + "\n")
+    rows = fill(cfg.tracks_dir, partial(person_tracks, cfg), cfg.subjects, cfg.workers, "keypoint tracks")
+    auc = ", ".join(f"{name} {value:.2f}" for name, value in report["two_sample"]["auc"].items())
+    print(f"noise of {len(noise.donors)} clips; detected against imitated, AUC on other people: {auc}")
+    print(f"{len(rows)} reps as keypoint tracks in {cfg.tracks_dir}")
+
+
+def main() -> None:
+    """``python -m src.imitate [key=value ...]``."""
+    run_stage(Imitate, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The model card: what the model is for, what it learnt from, how good it is, and what it cannot do."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from src.motion.dataset import Count, Sample
+from src.motion.faults import FAULTS, QUANTITIES
+from src.report.tables import (
+    ahead,
+    clip_table,
+    counting,
+    decision_table,
+    fault_table,
+    markdown,
+    origin,
+    strata_table,
+    threshold_table,
+)
+
+USE = """Lockout's temporal CNN judges single hip-thrust reps, as 2-D keypoints of one person, for four faults. It is meant for a
+lifter's or a coach's second look at an ordinary video and for research on keypoints. It is no medical device: it does not
+diagnose, and it must not decide about pain, injury or load. Whoever feels pain stops and asks a professional."""
+
+LIMITS = """- All people in these numbers are simulated, as keypoints or as rendered video, except in folders called
+  own footage. Real numbers will be lower; nobody has measured by how much.
+- Labels are the simulator's truth under the limits above. These limits are working values, not calibrated on labelled footage.
+- Reps that were not found are missing from the tables per rep; the sentence above each table says how many.
+- `overarch` and `tuck` show in the trunk's outline only: plates, arms and loose shirts hide it.
+- Frontal, rear and overhead views are not judged. A camera far above or below hip height distorts every angle.
+- An interval over a handful of people is too narrow; the counts stand beside it.
+- Intervals are over the people of that folder; they say nothing about people, cameras or detectors that the folder lacks."""
+
+
+def card(
+    report: Mapping[str, Any], facts: Mapping[str, Any], parts: Mapping[str, Sequence[Sample]], counts: Sequence[Count]
+) -> str:
+    """The whole page."""
+    lines = ["# Model card: Lockout", "", USE, "", *identity(report, facts), "## What it sees, and from where", ""]
+    lines += [*fault_rows(), "## Data", "", *data_rows(facts, parts, counts), "## Numbers", "", *EXPLAINED, ""]
+    for folder, part in report["folders"].items():
+        lines += folder_section(folder, part)
+    return "\n".join([*lines, "## Limits", "", LIMITS, ""])
+
+
+EXPLAINED = (
+    "Everybody below is unseen in training; splits are by person. AP is average precision, intervals are 95 % bootstraps over",
+    "people. The model and every baseline get their threshold the same way: the best F1 on validation people. Baselines are",
+    "fitted on the same training people, without the augmentation that the model's training adds; bold ones are above the",
+    "model. Decisions are those of `predict`, before `export` mutes faults whose claims did not prove themselves: 1 or 0 where",
+    "the fault is observable and the probability is outside the band chosen on validation people, else none. A clip has a",
+    "fault that shows in two of its reps, or in the one there is. What changes of a video cost stands in `stress.md`.",
+)
+
+
+def identity(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """Which model, which data, which code."""
+    rows = [("version", facts["version"]), ("code of training", facts["revision"]), ("data of training", facts["data"])]
+    rows += [("code of evaluation", report["revision"]), ("data of evaluation", report["data"])]
+    return markdown(("", ""), [(name, f"`{value}`") for name, value in rows])
+
+
+def fault_rows() -> list[str]:
+    """Each fault with its limits and the views from which it is judged."""
+    head = ("fault", "what happens", "absent up to, present from", "judged from")
+    rows = [
+        (f"`{f.key}`", f.meaning, "; or ".join(f"{c.quantity} {c.absent:g}, {c.present:g}" for c in f.cues), ", ".join(f.views))
+        for f in FAULTS
+    ]  # fmt: skip
+    meanings = [f"- `{name}`: {meaning}" for name, meaning in QUANTITIES.items()]
+    return [
+        *markdown(head, rows),
+        *meanings,
+        "",
+        "Between the limits a rep is uncertain: masked in training and here.",
+        "",
+    ]
+
+
+def data_rows(facts: Mapping[str, Any], parts: Mapping[str, Sequence[Sample]], counts: Sequence[Count]) -> list[str]:
+    """People, clips and judged reps per origin and split."""
+    split = {person: name for name, people in facts["people"].items() for person in people}
+    known = [(c.folder, split[c.subject], c.subject) for c in counts if c.subject in split]
+    clips, people = (Counter((folder, name) for folder, name, _ in found) for found in (known, set(known)))
+    reps = Counter((s.folder, name) for name, samples in parts.items() for s in samples)
+    rows = [
+        (origin(f), name, str(people[f, name]), str(n), str(reps[f, name])) for (f, name), n in sorted(clips.items())
+    ]
+    return markdown(("origin", "split", "people", "clips", "labelled reps found"), rows)
+
+
+def folder_section(folder: str, part: Mapping[str, Any]) -> list[str]:
+    """All tables of one origin."""
+    lines = [f"### {origin(folder)}", "", f"{part['people']} people; {counting(part['counting'])}", ""]
+    if not part["faults"]:
+        return lines
+    lines += [*fault_table(part["faults"]), *ahead(part["faults"])]
+    lines += ["At the threshold:", "", *threshold_table(part["faults"])]
+    lines += ["Decisions per rep:", "", *decision_table(part["faults"])]
+    lines += ["Per clip:", "", *clip_table(part["clips"])]
+    return [*lines, "AP by stratum (reps with the fault of reps labelled):", "", *strata_table(part["strata"])]

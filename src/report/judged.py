@@ -1,0 +1,105 @@
+"""Test clips as ``predict`` would judge them, laid out as one row per labelled rep and one per clip."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from src.motion.dataset import Label, Sample, visible
+from src.motion.faults import FAULT_KEYS, FAULTS
+from src.motion.keypoints import Track
+from src.motion.measure import rule_scores
+from src.motion.model import Core
+from src.motion.verdict import Scorer, Verdict, judge_track
+from src.report.truth import Truth
+
+Array = NDArray[np.float64]
+MODEL, RULES = "model", "angle rules"
+
+
+class Checkpoint(Scorer):
+    """A trained core with its facts that judges and decides as an exported one does."""
+
+    def __init__(self, core: Core, facts: dict[str, Any]) -> None:
+        self.core, self.metadata, self.device = core, facts, torch.device("cpu")
+        self.labels, self.thresholds = facts["labels"], facts["thresholds"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Labelled reps that were found, N rows.
+
+    faults (N, L): labels, NaN = masked. decisions (N, L): 1, 0 or NaN = not observable or abstained, as ``predict`` decides.
+    scores: name -> (N, L), higher = rather the fault, NaN where that one cannot judge; ``MODEL`` holds probabilities.
+    """
+
+    samples: list[Sample]
+    truths: list[Truth | None]
+    faults: Array
+    decisions: Array
+    scores: dict[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def people(self) -> list[str]:
+        """Whose rep each row is."""
+        return [s.subject for s in self.samples]
+
+    def rows(self, chosen: Sequence[int] | NDArray[np.intp]) -> "Judged":
+        """Some of the rows."""
+        scores = {name: values[chosen] for name, values in self.scores.items()}
+        kept = [self.samples[i] for i in chosen], [self.truths[i] for i in chosen]
+        return Judged(*kept, self.faults[chosen], self.decisions[chosen], scores)
+
+    def of(self, folder: str) -> "Judged":
+        """The rows of one folder."""
+        return self.rows(np.flatnonzero([s.folder == folder for s in self.samples]))
+
+    def with_scores(self, scores: Mapping[str, Array]) -> "Judged":
+        """The same rows, judged by others as well."""
+        return replace(self, scores={**self.scores, **scores})
+
+
+def judge_clips(scorer: Scorer, poses_dir: Path, clips: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Verdict]:
+    """Verdict per (folder, clip), in the order given, of clips that have a track."""
+    paths = {key: poses_dir / key[0] / f"{Path(key[1]).stem}.npz" for key in clips}
+    return {key: judge_track(key[1], Track.load(path), scorer) for key, path in paths.items() if path.exists()}
+
+
+def judged_reps(
+    samples: list[Sample], verdicts: Mapping[tuple[str, str], Verdict], truths: list[Truth | None]
+) -> Judged:
+    """The verdicts' reps under the samples' labels; both come from the same cut of the same track.
+
+    A rep in a clip that is refused as a whole gets probability 0 and no decision: nothing is claimed there.
+    """
+    by_start = {(*key, rep.start_s): rep for key, verdict in verdicts.items() for rep in verdict.reps}
+    p, decisions, rules = (np.full((len(samples), len(FAULTS)), fill) for fill in (0.0, np.nan, np.nan))
+    for i, s in enumerate(samples):
+        if rep := by_start.get((s.folder, s.clip, s.rep.start_s)):
+            p[i] = [rep.probabilities[key] for key in FAULT_KEYS]
+            decisions[i] = np.array([rep.decisions[key] for key in FAULT_KEYS], dtype=np.float64)  # None -> NaN
+            rules[i] = rule_scores(FAULTS, [rep.measures])[0]
+    return Judged(samples, truths, labels_of(samples), decisions, {MODEL: p, RULES: rules})
+
+
+def labels_of(samples: Sequence[Sample]) -> Array:
+    """Labels (N, L), NaN where masked."""
+    return np.stack([s.faults for s in samples]).astype(np.float64)
+
+
+def clip_label(labels: Sequence[Label]) -> Array:
+    """Labels (L,) of a clip by the rule that decides it: a fault shows in two reps, or in the one there is.
+
+    NaN where uncertain reps leave it open. Every labelled rep counts, found or not.
+    """
+    faults = np.stack([visible(label.faults, label.view) for label in labels]).astype(np.float64)  # (reps, L)
+    needed = min(2, len(faults))
+    sure, possible = (faults == 1).sum(axis=0), (faults != 0).sum(axis=0)
+    return np.where(sure >= needed, 1.0, np.where(possible < needed, 0.0, np.nan))

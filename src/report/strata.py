@@ -1,0 +1,88 @@
+"""Where a model is good and where not: by view, plates and frame rate, and against the true severity of a fault."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.motion.faults import FAULT_KEYS, FAULTS
+from src.motion.metrics import average_precision, f1, resampled
+from src.report.judged import MODEL, Judged
+from src.report.numbers import Rows, Thresholds, counts_of, decided, known_scores, with_interval
+from src.report.truth import severity
+
+Array = NDArray[np.float64]
+SEVERITIES = (-np.inf, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, np.inf)
+"""Edges of the steps in which ``severity`` is counted; step 3, 0 to 1, is the grey zone."""
+HEADLINE = "side view, no plates"
+
+
+def strata_of(judged: Judged) -> dict[str, Rows]:
+    """Rows by view and, where truth is known, by plates, by frame rate, and the headline; empty strata are left out."""
+    views = np.array([s.view or "unknown" for s in judged.samples])
+    plates = np.array([t.plates if t else "" for t in judged.truths])
+    rates = np.array([t.rate if t else "" for t in judged.truths])
+    strata = {HEADLINE: (views == "side") & (plates == "none")}
+    strata |= {f"{view} view": views == view for view in dict.fromkeys(views)}
+    strata |= {"no plates": plates == "none", "plates under 0.3 m": plates == "small", "bigger plates": plates == "big"}
+    strata |= {"side view, bigger plates": (views == "side") & (plates == "big")}
+    strata |= {"under 20 Hz": rates == "slow", "20 to 40 Hz": rates == "usual", "over 40 Hz": rates == "fast"}
+    return {name: np.flatnonzero(inside) for name, inside in strata.items() if inside.any()}
+
+
+def judge_strata(judged: Judged, thresholds: Thresholds, resamples: int, seed: int) -> dict[str, Any]:
+    """Counts, average precision, F1 and decisions per stratum and fault."""
+    report = {}
+    for name, rows in strata_of(judged).items():
+        part = judged.rows(rows)
+        draws = resampled(part.people, resamples, np.random.default_rng(seed))
+        faults = {key: judge_stratum(part, i, thresholds, draws) for i, key in enumerate(FAULT_KEYS)}
+        report[name] = {"reps": len(part), "people": len(set(part.people)), "faults": faults}
+    return report
+
+
+def judge_stratum(part: Judged, i: int, thresholds: Thresholds, draws: Sequence[Rows]) -> dict[str, Any]:
+    """One fault in one stratum."""
+    y, p = part.faults[:, i], part.scores[MODEL][:, i]
+    chosen = (p >= thresholds[MODEL][i]).astype(float)
+    ap = with_interval(lambda rows: average_precision(y[rows], p[rows]), len(part), draws)
+    others = {
+        name: average_precision(y, known_scores(values[:, i]))
+        for name, values in part.scores.items()
+        if name != MODEL and np.isfinite(values[:, i]).any()
+    }
+    decisions = decided(y, part.decisions[:, i])
+    return counts_of(part, i) | {"average_precision": ap, "f1": f1(y, chosen), "baselines": others} | decisions
+
+
+def judge_severity(
+    judged: Judged, i: int, threshold: float, resamples: int, seed: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Share of reps detected (probability from the threshold on) per step of true severity, of all reps and without plates.
+
+    Counts every rep from a view that shows the fault, the grey zone included; empty where no truth is known.
+    """
+    fault, p = FAULTS[i], judged.scores[MODEL][:, i]
+    views = np.array([s.view in fault.views for s in judged.samples])
+    true = np.array([severity(fault, t.quantities) if t else np.nan for t in judged.truths])
+    plates = np.array([t.plates if t else "" for t in judged.truths])
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for name, seen in (("all", views), ("no plates", views & (plates == "none"))):
+        steps = enumerate(zip(SEVERITIES[:-1], SEVERITIES[1:], strict=True))
+        inside = [(step, np.flatnonzero(seen & (true >= low) & (true < high))) for step, (low, high) in steps]
+        curves[name] = [
+            {"step": step} | severity_step(judged, rows, true, p >= threshold, resamples, seed)
+            for step, rows in inside
+            if len(rows)
+        ]
+    return curves
+
+
+def severity_step(
+    judged: Judged, rows: Rows, true: Array, found: NDArray[np.bool_], resamples: int, seed: int
+) -> dict[str, Any]:
+    """One step of the severity curve: its mean severity, how many reps, the share detected with its interval."""
+    draws = resampled([judged.samples[i].subject for i in rows], resamples, np.random.default_rng(seed))
+    share = with_interval(lambda drawn: float(found[rows[drawn]].mean()), len(rows), draws)
+    return {"severity": float(true[rows].mean()), "reps": len(rows), "detected": share}

@@ -1,0 +1,79 @@
+"""What is true of a simulated rep besides its labels: quantities, load, camera; read from ``truth.csv`` beside ``labels.csv``."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from src.motion.dataset import LabelError, Sample
+from src.motion.faults import QUANTITIES, Fault
+
+NUMBERS = ("start_s", "end_s", "plate_m", "fps_hz", *QUANTITIES)
+COLUMNS = ("clip", "load", *NUMBERS)
+SMALL_PLATE_M = 0.3
+SLOW_HZ, FAST_HZ = 20.0, 40.0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One rep of ``truth.csv``: times, quantities by name (see ``QUANTITIES``), load, plate diameter, the clip's frame rate."""
+
+    start_s: float
+    end_s: float
+    quantities: dict[str, float]
+    load: str
+    plate_m: float
+    fps_hz: float
+
+    @property
+    def plates(self) -> str:
+        """none, small or big: what hides the hips."""
+        if self.load == "none":
+            return "none"
+        return "small" if self.plate_m < SMALL_PLATE_M else "big"
+
+    @property
+    def rate(self) -> str:
+        """slow, usual or fast: frames per second of the clip."""
+        return "slow" if self.fps_hz < SLOW_HZ else "usual" if self.fps_hz <= FAST_HZ else "fast"
+
+
+def read_truth(path: Path) -> dict[str, list[Truth]]:
+    """Reps by clip; empty where there is no such file (own footage); ``LabelError`` names what cannot be read."""
+    if not path.exists():
+        return {}
+    truths: dict[str, list[Truth]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if missing := [column for column in COLUMNS if column not in (reader.fieldnames or [])]:
+            raise LabelError(f"{path}: no column {', '.join(missing)}; run python -m src.simulate again")
+        for row in reader:
+            truths.setdefault(row["clip"], []).append(truth_of(row, f"{path} line {reader.line_num}"))
+    return truths
+
+
+def truth_of(row: Mapping[str, str], where: str) -> Truth:
+    """One row; ``LabelError`` where a cell that must be a number is none."""
+    try:
+        numbers = {name: float(row[name]) for name in NUMBERS}
+    except (TypeError, ValueError) as error:
+        raise LabelError(f"{where}: {error}; run python -m src.simulate again") from None
+    quantities = {name: numbers[name] for name in QUANTITIES}
+    return Truth(numbers["start_s"], numbers["end_s"], quantities, row["load"], numbers["plate_m"], numbers["fps_hz"])
+
+
+def truth_at(sample: Sample, truths: Mapping[str, list[Truth]]) -> Truth | None:
+    """The true rep that shares most time with a found one, if it is more than half of either; None without one."""
+    rep, rows = sample.rep, truths.get(sample.clip, [])
+    shared = [min(rep.end_s, t.end_s) - max(rep.start_s, t.start_s) for t in rows]
+    if not shared:
+        return None
+    best = rows[int(np.argmax(shared))]
+    return best if max(shared) > 0.5 * min(rep.end_s - rep.start_s, best.end_s - best.start_s) else None
+
+
+def severity(fault: Fault, quantities: Mapping[str, float]) -> float:
+    """How far a rep truly is past the fault's limits: up to 0 it is absent, from 1 on present, between them uncertain."""
+    return max((quantities[c.quantity] - c.absent) / (c.present - c.absent) for c in fault.cues)

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.motion.camera import sample_camera, true_track
+from src.motion.keypoints import HIP_THRUST, Track, TrackError, mirror
+from src.motion.kinematics import sample_performance
+from src.motion.noise import Filmed, Noise, causes, errors, fit, same_moment, smooth, unit
+from src.motion.person import sample_person
+
+SHIFT = 0.1
+
+
+def filmed(seed, fps_hz=15.0):
+    rng = np.random.default_rng(seed)
+    perf = sample_performance(sample_person(rng), 2, fps_hz, rng)
+    camera = sample_camera(perf.joints[:, :21], fps_hz, (640, 360), "side", rng)
+    reps = np.array([(rep.start_s, rep.top_s, rep.end_s) for rep in perf.reps])
+    setup = perf.setup
+    return Filmed(true_track(perf, camera), camera.side, setup.plate_m, setup.load, setup.arms, reps)
+
+
+def detected(shot, rng):
+    """A detector that sees hips ``SHIFT`` limbs towards the feet, jitters, and misses the nose."""
+    keypoints = shot.upright.keypoints.copy()
+    hips = [HIP_THRUST.index("left_hip"), HIP_THRUST.index("right_hip")]
+    keypoints[:, hips, 0] += SHIFT * unit(shot.true)
+    keypoints[..., :2] += rng.normal(0, 0.01, keypoints[..., :2].shape) * unit(shot.true)
+    keypoints[..., 2] = 0.7
+    keypoints[:, 0] = (np.nan, np.nan, 0)
+    track = Track(keypoints, shot.true.fps_hz, shot.true.size_px, "d")
+    return track if shot.side == "left" else mirror(track)
+
+
+@pytest.fixture(scope="module")
+def noise():
+    rng = np.random.default_rng(0)
+    return fit([(shot := filmed(seed), detected(shot, rng)) for seed in range(8)])
+
+
+def test_what_the_detector_does_is_done_to_others(noise):
+    for seed in range(20, 26):
+        shot = filmed(seed, 30.0)
+        seen = Track(noise.observe(shot, np.random.default_rng(seed)), 30.0, shot.true.size_px, "s")
+        off = errors(shot, seen)
+        hip = HIP_THRUST.index("left_hip")
+        assert np.isnan(seen.keypoints[:, 0, 0]).all() and (seen.keypoints[:, 0, 2] == 0).all()
+        assert abs(np.median(off[:, hip, 0]) - SHIFT) < 0.02 and abs(np.median(off[:, 13, 0])) < 0.02
+        assert 0.005 < np.std(off[:, 13, 1]) < 0.02
+        np.testing.assert_allclose(seen.keypoints[:, 1:, 2], 0.7)
+
+
+def test_left_and_right_are_the_same_to_the_detector(noise):
+    shot = filmed(30)
+    other = Filmed(
+        mirror(shot.true), {"left": "right", "right": "left"}[shot.side], shot.plate_m, shot.load, shot.arms, shot.reps
+    )
+    np.testing.assert_allclose(causes(other), causes(shot), atol=1e-3)
+    a, b = (noise.observe(f, np.random.default_rng(5)) for f in (shot, other))
+    back = mirror(Track(b, shot.true.fps_hz, shot.true.size_px, "s")).keypoints
+    np.testing.assert_allclose(a, back, atol=0.02)
+
+
+def test_the_same_seed_gives_the_same_track_and_a_file_the_same_noise(noise, tmp_path):
+    noise.save(tmp_path / "noise.npz")
+    again, shot = Noise.load(tmp_path / "noise.npz"), filmed(31)
+    a, b, c = (n.observe(shot, np.random.default_rng(s)) for n, s in ((noise, 1), (again, 1), (noise, 2)))
+    assert np.array_equal(a, b, equal_nan=True) and not np.array_equal(a, c, equal_nan=True)
+
+
+def test_no_noise_without_anybody(tmp_path):
+    shot = filmed(1)
+    nobody = shot.true.keypoints.copy()
+    nobody[:] = (np.nan, np.nan, 0)
+    with pytest.raises(TrackError, match="nobody"):
+        fit([(shot, Track(nobody, 15.0, shot.true.size_px, "d"))])
+    (tmp_path / "x.npz").write_bytes(b"x")
+    with pytest.raises(TrackError, match="x.npz"):
+        Noise.load(tmp_path / "x.npz")
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.floats(0.5, 2.0))
+def test_moments_of_a_rep_meet(reps, others, pace):
+    def timed(count, start, step):
+        return start + step * np.arange(count)[:, None] * 4 + step * np.array([0.0, 1.0, 3.0])
+
+    ours, theirs = timed(reps, 1.0, 1.0), timed(others, 2.0, pace)
+    at = same_moment(ours.ravel(), ours, theirs).reshape(reps, 3)
+    np.testing.assert_allclose(at, theirs[np.arange(reps) % others])
+    assert same_moment(np.array([0.5]), ours, theirs)[0] == 1.5
+    assert np.isclose(same_moment(ours[-1:, 2] + 1, ours, theirs)[0], theirs[-1, 2] + 1)
+
+
+def test_smoothing_leaves_holes_and_constants_alone():
+    rows = np.ones((30, 2))
+    rows[10:12, 0] = np.nan
+    flat = smooth(rows, 3.0)
+    assert np.isnan(flat[10:12, 0]).all() and np.isfinite(flat[:, 1]).all()
+    np.testing.assert_allclose(flat[np.isfinite(flat)], 1.0)
