@@ -9,7 +9,8 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -55,11 +56,23 @@ def score(path: Path | str, judge: Judge | None = None, name: str = "") -> tuple
     name = name or path.name
     try:
         track = track_clip(path, judge.detector, judge.cfg)
-        return judge_track(name, track, judge.scorer), track
+        with one_thread():
+            return judge_track(name, track, judge.scorer), track
     except ClipError as error:
         return Verdict(name, "unreadable", error.reason), None
     except Exception as error:  # whatever one clip does (out of memory, say), the batch goes on and the row says so
         return Verdict(name, "unreadable", f"could not be processed: {type(error).__name__}: {one_line(error)}"), None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: how many there are changes the core's last digits, and so must not depend on ``--workers``."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
