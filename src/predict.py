@@ -9,7 +9,8 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from src.batch.inputs import InputError, Job, find_jobs
+from src.batch.inputs import InputError, Job, find_jobs, openable
 from src.batch.options import CORE, parser
 from src.batch.poses import pose_paths, save_poses
 from src.batch.progress import Bar
@@ -55,11 +56,23 @@ def score(path: Path | str, judge: Judge | None = None, name: str = "") -> tuple
     name = name or path.name
     try:
         track = track_clip(path, judge.detector, judge.cfg)
-        return judge_track(name, track, judge.scorer), track
+        with one_thread():
+            return judge_track(name, track, judge.scorer), track
     except ClipError as error:
         return Verdict(name, "unreadable", error.reason), None
     except Exception as error:  # whatever one clip does (out of memory, say), the batch goes on and the row says so
         return Verdict(name, "unreadable", f"could not be processed: {type(error).__name__}: {one_line(error)}"), None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: how many there are changes the core's last digits, and so must not depend on ``--workers``."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,14 @@ def clip_work(order: Order) -> Callable[[Job], Record]:
 
 def judge_job(order: Order, judge: Judge, job: Job) -> Record:
     """Judge one clip and write what is wanted of it; ``OSError`` when the results cannot be written."""
+    with openable(job.path) as path:
+        record = judged(order, judge, Job(path, job.name))
+    write_record(order.out, record)
+    return record
+
+
+def judged(order: Order, judge: Judge, job: Job) -> Record:
+    """The record of a clip, whose other files are written first."""
     try:
         stamp = order.stamp(job.path)
     except OSError:  # score says what is wrong with the file
@@ -130,14 +151,12 @@ def judge_job(order: Order, judge: Judge, job: Job) -> Record:
     if track is not None and order.poses:
         save_poses(order.out, job.name, track)
     if track is not None and order.pages:
+        source = Source(job.path, order.cfg.fps_hz, order.pages == "anonymized")
         try:
-            source = Source(job.path, order.cfg.fps_hz, order.pages == "anonymized")
             write_page(order.out, verdict, track, judge.scorer.metadata, source)
         except ClipError as error:  # it changed or vanished since
             verdict, track = Verdict(job.name, "unreadable", error.reason), None
-    record = record_of(verdict, judge.scorer, track.detector if track else "", stamp if track else {})
-    write_record(order.out, record)
-    return record
+    return record_of(verdict, judge.scorer, track.detector if track else "", stamp if track else {})
 
 
 def lost_record(scorer: Scorer, job: Job, lost: Lost) -> Record:

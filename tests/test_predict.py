@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import sys
 from dataclasses import fields, replace
 from fractions import Fraction
@@ -142,7 +143,8 @@ def test_a_verdict_carries_the_numbers_of_its_reps(scorer):
         for key in FAULT_KEYS:
             assert 0.0 <= rep.probabilities[key] <= 1.0 and rep.start_s - 0.3 <= rep.evidence_s[key] <= rep.end_s + 0.3
             p, decision = rep.probabilities[key], rep.decisions[key]
-            assert decision == (1 if p >= 0.6 else 0 if p < 0.4 else None)
+            by_p = 1 if p >= 0.6 else 0 if p < 0.4 else None
+            assert decision == (by_p if rep.observability[key] >= 0.5 else None)
 
 
 def test_a_mirrored_clip_has_the_same_verdict(scorer):
@@ -223,6 +225,15 @@ def test_any_file_name_goes_all_the_way(command, tmp_path):
     assert {row["clip"] for row in table(out / "verdicts.csv")} == {row["clip"] for row in rows}
 
 
+def test_names_that_are_no_utf8_go_all_the_way_too(command, tmp_path):
+    odd = os.fsdecode(b"d\xfcnn.mp4")
+    movie(tmp_path / "a.mp4").rename(tmp_path / odd)
+    status, out = command(tmp_path / odd, tmp_path / os.fsdecode(b"gone\xfc.mp4"))
+    rows = table(out / "clips.csv")
+    assert status == 3 and [row["clip"] for row in rows] == ["d\\udcfcnn.mp4", "gone\\udcfc.mp4"]
+    assert [row["status"] for row in rows] == ["ok", "unreadable"] and "no such file" in rows[1]["reason"]
+
+
 def test_tables_have_the_columns_of_the_contract(command, tmp_path):
     status, out = command(movie(tmp_path / "a.mp4"))
     assert status == 0
@@ -300,6 +311,16 @@ def test_a_file_that_vanishes_in_a_run_is_a_row(command, tmp_path, monkeypatch):
     assert (
         status == 3 and [row["status"] for row in rows] == ["ok", "unreadable"] and "no such file" in rows[1]["reason"]
     )
+
+
+def test_a_file_that_vanishes_before_its_film_is_drawn_is_a_row(command, tmp_path, monkeypatch):
+    def gone(*_):
+        raise predict.ClipError(tmp_path / "a.mp4", "no such file")
+
+    monkeypatch.setattr(predict, "write_page", gone)
+    status, out = command(movie(tmp_path / "a.mp4"), "--report")
+    assert status == 3 and table(out / "clips.csv")[0]["status"] == "unreadable"
+    assert "a.mp4/index.html" not in (out / "report/index.html").read_text()
 
 
 def test_results_that_cannot_be_written_stop_the_run_before_any_clip(command, tmp_path, capsys):

@@ -115,7 +115,15 @@ def alive(pid):
 
 @pytest.mark.parametrize(
     ("change", "known"),
-    [("nothing", True), ("content", False), ("setting", False), ("pose file", False), ("core", False), ("json", False)],
+    [
+        ("nothing", True),
+        ("content", False),
+        ("setting", False),
+        ("pose file", False),
+        ("pages", False),
+        ("core", False),
+        ("json", False),
+    ],
 )
 def test_only_a_verdict_that_still_holds_is_known(whole, clips, tmp_path, change, known):
     out, film, core = tmp_path / "out", tmp_path / "a.mp4", tmp_path / "core.pt"
@@ -128,6 +136,7 @@ def test_only_a_verdict_that_still_holds_is_known(whole, clips, tmp_path, change
         (out / "json/a.mp4.json").write_text('{"format": 1, "clip"')
     cfg = load(Detect, "detect.device=cpu", f"detect.weights={ROOT / 'data/weights'}")
     order = predict.Order(out, core, replace(cfg, fps_hz=8.0) if change == "setting" else cfg, poses=True)
+    order = replace(order, pages="plain") if change == "pages" else order
     record = order.done(Job(film, "a.mp4"))
     assert (record is not None) == known and (record is None or record["status"] == "ok")
     assert order.done(Job(clips / "c.mp4", "c.mp4")) is None  # what could not be read is tried again

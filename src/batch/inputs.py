@@ -1,9 +1,11 @@
 """Which clips: files, folders, patterns, CSV manifests and lists on stdin become named jobs, each clip once."""
 
+import contextlib
 import csv
 import glob
 import hashlib
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,3 +102,15 @@ def file_name(clip: str) -> str:
     if len(flat.encode()) <= 200:
         return flat
     return f"{flat.encode()[:150].decode(errors='ignore')}-{hashlib.sha256(flat.encode()).hexdigest()[:16]}"
+
+
+@contextlib.contextmanager
+def openable(path: Path) -> Iterator[Path]:
+    """The path, or a link to it where its name is no UTF-8, which no decoder opens."""
+    if str(path).encode("utf-8", "replace").decode() == str(path) or not path.exists():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"clip{path.suffix if path.suffix.isascii() else ''}"
+        link.symlink_to(path.absolute())
+        yield link

@@ -27,7 +27,9 @@ def record_of(verdict: Verdict, scorer: Scorer, detector: str, stamp: dict[str, 
 
 
 def plain(value: Any) -> Any:
-    """JSON has no NaN: a missing number becomes null."""
+    """JSON has no NaN, a missing number becomes null; nor has it file names that are no UTF-8, they are spelt out."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

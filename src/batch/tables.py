@@ -95,7 +95,7 @@ def write_parquet(path: Path, rows: Sequence[Row], labels: Sequence[str]) -> Non
 def show(rows: Sequence[Row], labels: Sequence[str], console: Console) -> None:
     """The table people read: what was found, what could not be judged, and why."""
     clip = Column("clip", overflow="fold", min_width=16)
-    wide = [Column(name, overflow="fold") for name in ("faults (probability)", "not judged")]
+    wide = [Column(name, overflow="fold") for name in ("faults", "not judged")]
     table = Table(clip, Column("status", no_wrap=True), "view", "reps", *wide)
     for row in rows[:SHOWN]:
         table.add_row(*(escape(str(row[key])) for key in ("clip", "status", "view", "reps")), *findings(row, labels))

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from src.motion.faults import FAULTS, Fault
+from src.motion.faults import FAULTS, QUANTITIES, Fault
 from src.motion.measure import MEASURED
 from src.motion.verdict import MIN_OBSERVABLE, RepVerdict, Verdict
 
 WORDS = {1: "Fault", 0: "Not seen", None: "No claim"}
-UNITS = {"hip_top_deg": "°", "knee_top_deg": "°", "lean_top_deg": "°", "rise_ratio": ""}
 
 
 KINDS = {1: "fault", 0: "clear", None: "open"}
@@ -19,6 +18,7 @@ QUANTITY_WORDS = {
     "hip_top_deg": "Hip angle at lockout",
     "lumbar_top": "Low back off the line from shoulder to hip",
     "knee_top_deg": "Knee angle at lockout",
+    "bend_top_deg": "Knee angle at lockout, less what raised hips explain",
     "lean_top_deg": "Shin leaning away at lockout",
     "rise_ratio": "Hip rise against the best rep",
 }
@@ -107,7 +107,8 @@ def cues(fault: Fault, reps: Sequence[RepVerdict]) -> list[str]:
     """What was measured of the fault's signs, beside the limits of the table of faults; a chord no joint shows is named."""
     lines = []
     for cue in fault.cues:
-        words, unit = QUANTITY_WORDS[cue.quantity], UNITS.get(cue.quantity, "")
+        words = QUANTITY_WORDS.get(cue.quantity, QUANTITIES[cue.quantity].partition(";")[0])
+        unit = "°" if cue.quantity.endswith("_deg") else ""
         if cue.quantity not in MEASURED:
             lines.append(f"{words}: no joint angle shows it; the network reads the trunk's outline")
             continue
