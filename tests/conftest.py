@@ -20,7 +20,7 @@ import torch
 from src.config import Export, load
 from src.export import PACKAGES, save_core, work
 from src.motion.camera import sample_camera
-from src.motion.dataset import COLUMNS
+from src.motion.dataset import COLUMNS, OPTIONAL
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.kinematics import sample_performance
@@ -151,7 +151,7 @@ def write_labels(folder, rows):
     """A labels.csv with these rows; what a row leaves out is empty."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, (*COLUMNS, "split"), restval="")
+        writer = csv.DictWriter(file, (*COLUMNS, *OPTIONAL), restval="")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -177,12 +177,14 @@ def write_people(folder, people, clips=2, reps=2, prefix="p", split=""):
 
 @cache
 def random_core(seed=0):
-    """A small core with random weights, in evaluation mode."""
+    """A small core with random weights, in evaluation mode; it has learnt of no plates, so only geometry hides a fault."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         core = Core(channels=8, blocks=3)
         for parameter in core.network.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
+        torch.nn.init.zeros_(core.network.seen.weight)
+        torch.nn.init.constant_(core.network.seen.bias, 6.0)
     return core.eval().requires_grad_(False)
 
 

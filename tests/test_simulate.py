@@ -4,11 +4,13 @@ import hashlib
 import numpy as np
 
 from src.config import Simulate
-from src.motion.camera import VIEWS, sample_view
+from src.motion.camera import VIEWS, sample_camera, sample_view
 from src.motion.dataset import read_labels
 from src.motion.faults import FAULT_KEYS, QUANTITIES
 from src.motion.keypoints import Track
-from src.simulate import LABEL_COLUMNS, work
+from src.motion.kinematics import sample_performance
+from src.motion.person import sample_person
+from src.simulate import COVERED, LABEL_COLUMNS, covered_shares, label_rows, work
 
 
 def settings(folder, **changes):
@@ -70,3 +72,21 @@ def test_views_come_in_their_shares():
     drawn = [sample_view(np.random.default_rng(s)) for s in range(600)]
     for view, (share, _, _) in VIEWS.items():
         assert abs(drawn.count(view) / 600 - share) < 0.06
+
+
+def test_lumbar_faults_behind_plates_are_hidden_not_absent():
+    hidden = seen = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        perf = sample_performance(sample_person(rng), 1, 10.0, rng)
+        camera = sample_camera(perf.joints[:, :21], 10.0, (640, 360), "side", rng)
+        (share,), (row,) = covered_shares(perf, camera), label_rows(perf, camera, "c", "p")
+        assert perf.setup.load != "none" or share == 0
+        if share > COVERED:
+            hidden += 1
+            assert row["tuck"] == "" and "tuck" in row["hidden"] and "feet_too_far" not in row["hidden"]
+            assert row["overarch"] in ("", 1)  # hips above the line show all the same
+        else:
+            seen += 1
+            assert row["hidden"] == "" and row["tuck"] == ("" if np.isnan(t := perf.reps[0].labels["tuck"]) else t)
+    assert hidden >= 3 and seen >= 30

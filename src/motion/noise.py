@@ -81,7 +81,11 @@ def unit(true: Track) -> float:
 
 
 def causes(filmed: Filmed) -> Array:
-    """What errors may follow from (T, P): 1, limbs' directions, the outline's depth, camera, plates."""
+    """What errors may follow from (T, P): 1, camera, load, limbs' directions, the outline's depth, and what plates hide of both.
+
+    Of a hidden point the detector knows nothing: its error then undoes the very pose that the true point has.
+    """
+    hidden = (filmed.upright.keypoints[..., 2] < 1).astype(float)  # (T, 27)
     xy, size = filmed.upright.keypoints[..., :2].astype(float), unit(filmed.upright)
     mid, frames = _middles(xy), len(xy)
     steps = [(mid[b] - mid[a]) / size for a, b in (("shoulder", "hip"), ("hip", "knee"), ("knee", "ankle"))]
@@ -91,7 +95,8 @@ def causes(filmed: Filmed) -> Array:
     place = filmed.place()
     plates = [place[2], float(filmed.load == "barbell"), place[2] * (filmed.load == "barbell")]
     scene = np.tile([1.0, place[0], place[1], *plates], (frames, 1))
-    return np.concatenate([scene, *steps, depth], axis=1)
+    pose, hips, skin = np.concatenate(steps, axis=1), hidden[:, [_L["hip"]]], hidden[:, 21:27]
+    return np.concatenate([scene, pose, depth, hips, hips * pose, skin, skin * depth], axis=1)
 
 
 def errors(filmed: Filmed, seen: Track) -> Floats:

@@ -19,6 +19,7 @@ from src.motion.dataset import (
     data_hash,
     load_samples,
     matching,
+    observable,
     read_labels,
     samples_of,
     split_people,
@@ -243,7 +244,10 @@ def test_clips_in_subfolders_and_with_equal_stems_keep_their_own_labels(tmp_path
 
 
 def test_collate_pads_with_nan_and_says_how_much_is_real():
-    rows = [(np.full((t, 27, 3), t, np.float32), 10.0 * t, np.full(4, t, np.float32), t / 5) for t in (2, 5, 3)]
+    rows = [
+        (np.full((t, 27, 3), t, np.float32), 10.0 * t, np.full(4, t, np.float32), t / 5, np.full(4, -t, np.float32))
+        for t in (2, 5, 3)
+    ]
     batch = collate(rows)
     assert (
         batch.keypoints.shape == (3, 5, 27, 3)
@@ -253,6 +257,23 @@ def test_collate_pads_with_nan_and_says_how_much_is_real():
     for row, t in zip(batch.keypoints, (2, 5, 3), strict=True):
         assert (row[:t] == t).all() and torch.isnan(row[t:]).all()
     assert batch.faults[:, 0].tolist() == [2, 5, 3] and batch.keypoints.dtype == torch.float32
+    assert batch.observable[:, 1].tolist() == [-2, -5, -3]
+
+
+def test_what_is_hidden_and_what_could_be_judged():
+    label = Label("a", "ann", None, None, (1.0, NAN, 0.0, NAN), "side", hidden=("tuck",))
+    np.testing.assert_array_equal(observable(label), [1, 0, 1, NAN])
+    oblique = Label("a", "ann", None, None, (1.0, 0.0, 0.0, 1.0), "oblique")
+    np.testing.assert_array_equal(observable(oblique), [NAN, NAN, 1, 1])
+
+
+def test_an_unknown_hidden_fault_is_refused(tmp_path):
+    row = {"clip": "a.mp4", "subject": "ann", "view": "side"}
+    write_labels(tmp_path, [row | {"hidden": "tuck overarch"}])
+    assert read_labels(tmp_path / "labels.csv")[0].hidden == ("tuck", "overarch")
+    write_labels(tmp_path, [row | {"hidden": "tuk"}])
+    with pytest.raises(LabelError, match="column hidden: 'tuk'"):
+        read_labels(tmp_path / "labels.csv")
 
 
 @settings(max_examples=25)

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ SIDE_ONLY = [fault.views == ("side",) for fault in FAULTS]
 
 def batch(*tracks):
     """All reps of these tracks as model input."""
-    rows = [(cut(track, rep), track.fps_hz, ZERO, 1.0) for track in tracks for rep in find_reps(track)]
+    rows = [(cut(track, rep), track.fps_hz, ZERO, 1.0, ZERO) for track in tracks for rep in find_reps(track)]
     padded = collate(rows)
     return padded.keypoints, padded.fps_hz, padded.frames
 
@@ -115,6 +116,14 @@ def test_a_view_that_hides_a_fault_is_not_observable():
     for i, side_only in enumerate(SIDE_ONLY):
         assert oblique[i] < 0.5 if side_only else oblique[i] > 0.5
     assert max(frontal) < 0.1
+
+
+def test_the_network_may_say_that_plates_hide_a_fault():
+    core, track = copy.deepcopy(random_core()), thrust(1)
+    inputs = batch(track)
+    open_air = core(*inputs).observability
+    torch.nn.init.constant_(core.network.seen.bias, -6.0)
+    assert (open_air > 0.8).all() and (core(*inputs).observability < 0.01).all()
 
 
 def test_what_was_not_seen_is_not_observable():
