@@ -149,9 +149,11 @@ def drop_strangers(cfg: Detect, todo: list[Job]) -> None:
     }
     for kind, wanted in (("*.npz", tracks), ("labels.csv", tables)):
         for path in Path(cfg.poses_dir).rglob(kind):
-            if path.resolve() not in wanted:
+            ours = path.with_suffix(".key").exists() or path.name == "labels.csv" and any(path.parent.glob("*.key"))
+            if ours and path.resolve() not in wanted:
                 path.unlink()
                 path.with_suffix(".key").unlink(missing_ok=True)
+                path.with_name("truth.csv").unlink(missing_ok=True)
 
 
 def work(cfg: Detect) -> int:

@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from src.config import Export, run_stage
 from src.motion.keypoints import HIP_THRUST, Skeleton
-from src.motion.model import METADATA, Core, CoreOutput, load_model
+from src.motion.model import METADATA, Core, CoreOutput, ModelError, load_model
 from src.motion.parity import golden_inputs, hold_half, hold_parity
 from src.motion.verdict import FORMAT
 
@@ -147,13 +147,13 @@ def proven(
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Thresholds where a fault is claimed only if its claims proved themselves on a folder's validation people; who did not.
 
-    Proved: right at least ``least_lift`` times as often as the fault is there at all. Others get a ``present`` above 1, so
+    Proved: right more than ``least_lift`` times as often as the fault is there at all. Others get a ``present`` above 1, so
     that the core denies or abstains. Without a report on that folder, nothing is changed.
     """
     mute = [
         key
         for key, fault in part.get("faults", {}).items()
-        if (fault["claim_precision"] or 0.0) < least_lift * (fault["prevalence"] or 0.0)
+        if not (fault["claim_precision"] or 0.0) > least_lift * (fault["prevalence"] or 0.0)
     ]
     return {key: band | ({"present": 1.01} if key in mute else {}) for key, band in thresholds.items()}, mute
 
@@ -163,8 +163,12 @@ def work(cfg: Export) -> None:
     core, facts = load_model(cfg.models_dir / "model.pt")
     if cfg.report.exists():
         report = json.loads(cfg.report.read_text())
+        if report.get("model_data", facts["data"]) != facts["data"]:
+            raise ModelError(f"{cfg.report}: speaks of another model than {cfg.models_dir}; run python -m src.evaluate")
         facts["metrics"] = report["summary"]
-        facts["thresholds"], mute = proven(facts["thresholds"], report["validation"].get(cfg.proof, {}), cfg.least_lift)
+        facts["thresholds"], mute = proven(
+            facts["thresholds"], report.get("validation", {}).get(cfg.proof, {}), cfg.least_lift
+        )
         if mute:
             print(
                 f"never claimed (right less than {cfg.least_lift:g} x prevalence, validation of {cfg.proof}): {', '.join(mute)}"

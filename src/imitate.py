@@ -123,7 +123,8 @@ def _errors(clips: Sequence[Seen]) -> dict[str, float]:
             true[:, [HIP_THRUST.index(f"{s}_{n}") for s in ("left", "right")], :2].mean(1) for n in JOINTS[:2]
         )
         trunk = float(np.median(np.linalg.norm(hip - shoulder, axis=-1)))
-        apart = np.linalg.norm(c.track.keypoints[..., :2] - true[rows, :, :2], axis=-1) / trunk  # (T, K)
+        zoom = c.filmed.true.size_px[0] / c.track.size_px[0]
+        apart = np.linalg.norm(zoom * c.track.keypoints[..., :2] - true[rows, :, :2], axis=-1) / trunk  # (T, K)
         for name in JOINTS:
             off[name].append(apart[:, [HIP_THRUST.index(f"{s}_{name}") for s in ("left", "right")]].ravel())
         off["outline"].append(apart[:, 21:].ravel())

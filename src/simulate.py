@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from src.config import ConfigError, Simulate, run_stage
 from src.motion.camera import Camera, behind_plate, sample_camera, sample_view, true_track
-from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES, judge
+from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES
 from src.motion.keypoints import HIP_THRUST
 from src.motion.kinematics import Performance, sample_performance
 from src.motion.person import sample_person
@@ -44,12 +44,14 @@ Rows = tuple[list[Row], list[Row]]
 
 
 def label_rows(perf: Performance, camera: Camera, clip: str, subject: str, split: str = "") -> list[Row]:
-    """One row of ``labels.csv`` per rep; an uncertain fault is empty, one whose carrier plates hide is named as hidden."""
+    """One row of ``labels.csv`` per rep; an uncertain fault is empty, one whose carrier plates hide is named as hidden.
+
+    A hidden fault has no label at all, not even where other signs of it show: else plates would foretell the fault.
+    """
     rows = []
     for rep, covered in zip(perf.reps, covered_shares(perf, camera), strict=True):
-        seen = rep.quantities | ({"lumbar_top": np.nan} if covered > COVERED else {})
-        labels = {fault.key: judge(fault, seen) for fault in FAULTS}
-        hidden = [f.key for f in FAULTS if np.isnan(labels[f.key]) and any(np.isnan(seen[c.quantity]) for c in f.cues)]
+        hidden = [f.key for f in FAULTS if covered > COVERED and any(cue.quantity == "lumbar_top" for cue in f.cues)]
+        labels = {key: np.nan if key in hidden else label for key, label in rep.labels.items()}
         rows.append({
             "clip": clip, "subject": subject, "start_s": round(rep.start_s, 3), "end_s": round(rep.end_s, 3),
             **{key: "" if np.isnan(label) else int(label) for key, label in labels.items()},

@@ -53,7 +53,7 @@ def clips_of(cfg: Stress, people: Sequence[str]) -> Clips:
 
 def track_path(cfg: Stress, clip: str) -> Path:
     """Where ``detect`` put a clip's track."""
-    return cfg.detect.poses_dir / cfg.folder / f"{Path(clip).stem}.npz"
+    return (cfg.detect.poses_dir / cfg.folder / clip).with_suffix(".npz")
 
 
 def thresholds(cfg: Stress) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ class Label:
     """One row of labels.csv. ``start_s`` and ``end_s`` are None when the row speaks of the whole clip.
 
     faults: one number per label: 1 present, 0 absent, NaN uncertain (masked from loss and metrics). hidden: labels that nobody
-    could judge here, because plates, say, hide what carries them.
+    could judge here, because plates, say, hide what carries them; None where the table does not say.
     """
 
     clip: str
@@ -48,7 +48,7 @@ class Label:
     faults: tuple[float, ...]
     view: str
     split: str = ""
-    hidden: tuple[str, ...] = ()
+    hidden: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def read_label(row: dict[str, str], where: str) -> Label:
         raise LabelError(f"{where}, column view: {row['view']!r} is none of {', '.join(filter(None, VIEWS))}")
     if (split := row.get("split", "")) not in SPLITS:
         raise LabelError(f"{where}, column split: {split!r} is none of {', '.join(filter(None, SPLITS))}")
-    hidden = tuple((row.get("hidden") or "").split())
-    if odd := [key for key in hidden if key not in FAULT_KEYS]:
+    hidden = tuple(row["hidden"].split()) if "hidden" in row else None
+    if odd := [key for key in hidden or () if key not in FAULT_KEYS]:
         raise LabelError(f"{where}, column hidden: {odd[0]!r} is none of {', '.join(FAULT_KEYS)}")
     faults = tuple(fault_value(row[key], where, key) for key in FAULT_KEYS)
     return Label(row["clip"], row["subject"], start_s, end_s, faults, row["view"], split, hidden)
@@ -201,7 +201,9 @@ def visible(faults: tuple[float, ...], view: str) -> Floats:
 
 
 def observable(label: Label) -> Floats:
-    """What the rater could judge (L,): 0 where hidden, 1 where the view and a known label say so, NaN elsewhere."""
+    """What the rater could judge (L,): 0 where hidden, 1 where not and the label is known, NaN elsewhere."""
+    if label.hidden is None:
+        return np.full(len(FAULT_KEYS), np.nan, np.float32)
     known = np.where(np.isfinite(visible(label.faults, label.view)), 1.0, np.nan)
     return np.where([key in label.hidden for key in FAULT_KEYS], 0.0, known).astype(np.float32)
 

@@ -68,7 +68,7 @@ class Judged:
 
 def judge_clips(scorer: Scorer, poses_dir: Path, clips: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Verdict]:
     """Verdict per (folder, clip), in the order given, of clips that have a track."""
-    paths = {key: poses_dir / key[0] / f"{Path(key[1]).stem}.npz" for key in clips}
+    paths = {key: (poses_dir / key[0] / key[1]).with_suffix(".npz") for key in clips}
     return {key: judge_track(key[1], Track.load(path), scorer) for key, path in paths.items() if path.exists()}
 
 

@@ -104,8 +104,9 @@ def judge_decisions(judged: Judged) -> dict[str, Any]:
 
 
 def hidden(judged: Judged, i: int) -> dict[str, Any]:
-    """Reps from views that do not show fault ``i``, and in how many of them it is decided all the same (none should be)."""
-    rows = np.array([s.view != "" and s.view not in FAULTS[i].views for s in judged.samples])
+    """Reps that do not show fault ``i``, by view or behind plates, and how many are decided all the same (none should be)."""
+    unseen = (s.view != "" and s.view not in FAULTS[i].views or s.observable[i] == 0 for s in judged.samples)
+    rows = np.array(list(unseen), bool)
     made = np.isfinite(judged.decisions[rows, i])
     return {"reps": int(rows.sum()), "decided_share": float(made.mean()) if rows.any() else float("nan")}
 

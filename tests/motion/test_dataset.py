@@ -263,8 +263,9 @@ def test_collate_pads_with_nan_and_says_how_much_is_real():
 def test_what_is_hidden_and_what_could_be_judged():
     label = Label("a", "ann", None, None, (1.0, NAN, 0.0, NAN), "side", hidden=("tuck",))
     np.testing.assert_array_equal(observable(label), [1, 0, 1, NAN])
-    oblique = Label("a", "ann", None, None, (1.0, 0.0, 0.0, 1.0), "oblique")
+    oblique = Label("a", "ann", None, None, (1.0, 0.0, 0.0, 1.0), "oblique", hidden=())
     np.testing.assert_array_equal(observable(oblique), [NAN, NAN, 1, 1])
+    assert np.isnan(observable(Label("a", "ann", None, None, (1.0,) * 4, "side"))).all()  # the table does not say
 
 
 def test_an_unknown_hidden_fault_is_refused(tmp_path):
