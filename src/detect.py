@@ -141,19 +141,20 @@ def copy_labels(cfg: Detect) -> None:
 
 
 def drop_strangers(cfg: Detect, todo: list[Job]) -> None:
-    """Remove tracks and labels of clips and folders that are gone: they would count as data."""
+    """Remove our tracks and labels of clips and folders that are gone: they would count as data. Other files stay."""
     tracks = {job.track.resolve() for job in todo}
     tables = {
         (Path(cfg.poses_dir) / table.parent.relative_to(cfg.clips_dir) / "labels.csv").resolve()
         for table in Path(cfg.clips_dir).rglob("labels.csv")
     }
-    for kind, wanted in (("*.npz", tracks), ("labels.csv", tables)):
+    for kind, wanted in (("labels.csv", tables), ("*.npz", tracks)):
         for path in Path(cfg.poses_dir).rglob(kind):
             ours = path.with_suffix(".key").exists() or path.name == "labels.csv" and any(path.parent.glob("*.key"))
             if ours and path.resolve() not in wanted:
                 path.unlink()
                 path.with_suffix(".key").unlink(missing_ok=True)
-                path.with_name("truth.csv").unlink(missing_ok=True)
+                if path.name == "labels.csv":
+                    path.with_name("truth.csv").unlink(missing_ok=True)
 
 
 def work(cfg: Detect) -> int:

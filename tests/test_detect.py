@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import av
@@ -98,6 +99,21 @@ def test_a_clip_that_went_bad_leaves_no_old_track(tmp_path, calls):
     (tmp_path / "clips/mine/a.mp4").write_bytes(b"no video")
     assert detect.work(settings(tmp_path)) == 3  # not one clip worked
     assert not (tmp_path / "poses/mine/a.npz").exists()
+
+
+def test_a_folder_that_is_gone_goes_and_other_peoples_files_stay(tmp_path, calls):
+    for folder in ("mine", "old"):
+        film(tmp_path / f"clips/{folder}/a.mp4")
+        label(tmp_path / f"clips/{folder}", "a.mp4")
+    (tmp_path / "clips/old/truth.csv").write_text("clip\n")
+    assert detect.work(settings(tmp_path)) == 0 and (tmp_path / "poses/old/truth.csv").exists()
+    shutil.rmtree(tmp_path / "clips/old")
+    (tmp_path / "poses/research").mkdir()
+    for name in ("x.npz", "labels.csv"):
+        (tmp_path / "poses/research" / name).write_bytes(b"not ours")
+    assert detect.work(settings(tmp_path)) == 0
+    assert list((tmp_path / "poses/old").iterdir()) == [] and len(calls) == 2
+    assert sorted(p.name for p in (tmp_path / "poses/research").iterdir()) == ["labels.csv", "x.npz"]
 
 
 def test_one_stem_twice_is_an_error_for_the_second(tmp_path, calls, capsys):

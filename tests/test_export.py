@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import onnxruntime
 import openvino
@@ -8,10 +9,11 @@ import torch
 from conftest import FACTS, ROOT, python, random_core
 
 from src import export
+from src.config import Export, load
 from src.export import METADATA, PACKAGES, proven, required, save_core
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
-from src.motion.model import CoreOutput, save_model
+from src.motion.model import CoreOutput, ModelError, save_model
 from src.motion.parity import ParityError, hold_half, hold_parity
 
 SETTINGS = {"channels": 8, "blocks": 3}
@@ -104,8 +106,8 @@ def test_the_command_fails_by_name_and_leaves_no_file(tmp_path):
     save_model(tmp_path / "model.pt", random_core(), SETTINGS, FACTS)
     for suffix in PACKAGES:
         (tmp_path / f"core{suffix}").write_bytes(b"the core of an older model")
-    settings = (f"export.models_dir={tmp_path}", f"export.core={tmp_path}/core.pt", "export.tolerance=-1")
-    done = python("-m", "src.export", *settings)
+    settings = (f"export.models_dir={tmp_path}", f"export.core={tmp_path}/core.pt", f"export.report={tmp_path}/none")
+    done = python("-m", "src.export", *settings, "export.tolerance=-1")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "differs from eager" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
 
@@ -153,3 +155,13 @@ def test_a_fault_whose_claims_failed_is_never_claimed():
     assert mute == ["b", "c", "d"] and thresholds["a"] == bands["a"]
     assert all(thresholds[key] == {"absent": 0.3, "present": 1.01} for key in mute)
     assert proven(bands, {}, 2.0) == (bands, [])
+
+
+def test_a_report_on_another_model_is_refused(tmp_path):
+    save_model(tmp_path / "model.pt", random_core(), SETTINGS, FACTS)
+    report = tmp_path / "evaluate.json"
+    report.write_text('{"summary": {}, "folders": {}, "model_data": "of another model"}')
+    cfg = replace(load(Export), models_dir=tmp_path, report=report, core=tmp_path / "core.pt")
+    with pytest.raises(ModelError, match="another model"):
+        export.work(cfg)
+    assert not (tmp_path / "core.pt").exists()

@@ -58,8 +58,11 @@ def test_a_baseline_is_above_only_by_what_two_decimals_show():
 
 
 def test_decisions_about_what_the_view_hides_are_counted():
-    samples = [SimpleNamespace(view=view) for view in ("side", "frontal", "oblique", "")]
+    seen, behind_plates = np.ones(4), np.array([0.0, 0.0, 1.0, 1.0])
+    samples = [SimpleNamespace(view=view, observable=seen) for view in ("side", "frontal", "oblique", "")]
     decisions = np.array([[0.0] * 4, [NAN] * 4, [1.0] * 4, [1.0] * 4])
     judged = Judged(samples, [None] * 4, decisions, decisions, {})
     assert hidden(judged, FAULT_KEYS.index("tuck")) == {"reps": 2, "decided_share": 0.5}
     assert hidden(judged, FAULT_KEYS.index("feet_too_far")) == {"reps": 1, "decided_share": 0.0}
+    samples[0].observable = behind_plates
+    assert hidden(judged, FAULT_KEYS.index("tuck")) == {"reps": 3, "decided_share": pytest.approx(2 / 3)}
