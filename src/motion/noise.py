@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 WILD = 0.5
 """Errors beyond this many mean limbs (a swap, somebody else) count as this much in the regression."""
-RIDGE = 3.0
+RIDGE = 15.0
 """Strength of the ridge, in clips."""
 SLOW_S = 0.2
 """Width of the Gaussian that parts slow from quick errors."""

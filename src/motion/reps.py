@@ -1,6 +1,6 @@
 """Reps: where one rise and fall of the hips starts, tops out and ends, whatever the facing or the camera."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,14 +184,15 @@ def reps_in(height: Array, fps_hz: float, offset_s: float) -> list[Rep]:
     if not tops:
         return []
     lows = [t for t, is_high in points if not is_high]
-    floor = working_floor(height, tops, lows)
+    floor, deepest = working_floor(height, tops, lows)
     highest = float(np.median(np.sort(height[tops])[-3:]))
     reps = []
     for top in tops:
         if height[top] - floor >= MIN_SHARE * (highest - floor):
             before = max(t for t in lows if t < top)
             after = min((t for t in lows if t > top), default=None)
-            reps.append(bounded(height, before, top, after, floor, fps_hz, offset_s))
+            rep = bounded(height, before, top, after, floor, fps_hz, offset_s)
+            reps.append(replace(rep, rise=rise_of(height, before, top, deepest)))
     return [rep for rep in reps if MIN_REP_S <= rep.end_s - rep.start_s <= MAX_REP_S]
 
 
@@ -205,13 +206,22 @@ def rises(points: list[tuple[int, bool]], height: Array) -> list[tuple[int, floa
     return found
 
 
-def working_floor(height: Array, tops: list[int], lows: list[int]) -> float:
-    """Where this set's reps start and end: the usual low between two tops, so that sitting up does not count as depth."""
+def working_floor(height: Array, tops: list[int], lows: list[int]) -> tuple[float, float]:
+    """Where this set's reps start and end: the usual and the deepest low between two tops.
+
+    What lies outside the first and the last top says nothing: sitting up does not count as depth.
+    """
     between = [t for t in lows if tops[0] < t < tops[-1]]
     if between:
-        return float(np.median(height[between]))
+        return float(np.median(height[between])), float(height[between].min())
     around = [max(t for t in lows if t < tops[0]), *[t for t in lows if t > tops[-1]][:1]]
-    return float(height[around].max())
+    return float(height[around].max()), float(height[around].max())
+
+
+def rise_of(height: Array, before: int, top: int, deepest: float) -> float:
+    """How far the hips came up to a top, no deeper than the set's ``deepest`` low, no higher than the shoulder-knee line."""
+    bottom = max(height[before], min(deepest, height[top] - MIN_RISE))
+    return float(min(height[top], 0.0) - min(bottom, 0.0))
 
 
 def bounded(
@@ -229,7 +239,7 @@ def bounded(
         end = crossing(height, top, after, landing + EDGE * (height[top] - landing))
         complete = bool(height[top] - height[after] >= 0.5 * rise)
     seconds = [offset_s + frame / fps_hz for frame in (start, (first + last - 1) / 2.0, end)]
-    return Rep(seconds[0], seconds[1], seconds[2], complete, float(min(height[top], 0.0) - min(bottom, 0.0)))
+    return Rep(seconds[0], seconds[1], seconds[2], complete)
 
 
 def crossing(height: Array, top: int, low: int, level: float) -> float:

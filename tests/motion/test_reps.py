@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.motion.keypoints import HIP_THRUST, Track, mirror
-from src.motion.reps import find_reps, hip_motion
+from src.motion.reps import find_reps, hip_motion, rise_of, turning_points, working_floor
 
 HIPS = [HIP_THRUST.index(f"{side}_hip") for side in ("left", "right")]
 
@@ -141,3 +141,14 @@ def test_random_points_never_crash(seed, rows, missing):
     for rep in find_reps(track):
         assert 0.0 <= rep.start_s < rep.end_s <= rows / 30 and rep.start_s <= rep.top_s <= rep.end_s
     assert 0.0 <= hip_motion(track).confidence <= 1.0
+
+
+def test_half_reps_before_a_full_one_are_known_as_half():
+    """Two reps start high up, the last one from the floor: only that one has the set's full rise."""
+    height = np.interp(np.arange(0, 6, 1 / 30), range(7), [-0.1, 0.0, -0.1, 0.0, -0.4, 0.0, -0.4])
+    points = turning_points(height, 0.05)
+    lows, tops = ([t for t, high in points if high is wanted] for wanted in (False, True))
+    usual, deepest = working_floor(height, tops, lows)
+    assert usual == pytest.approx(-0.25) and deepest == pytest.approx(-0.4)
+    found = [rise_of(height, max(t for t in lows if t < top), top, deepest) for top in tops]
+    assert found == pytest.approx([0.1, 0.1, 0.4], abs=0.01)
