@@ -1,6 +1,7 @@
 """Export the trained core as TorchScript, torch.export and ONNX package, each with its metadata, only if it equals eager."""
 
 import json
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -142,18 +143,28 @@ def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float, t
     return words
 
 
+def surely_right(share: float, count: int, z: float = 1.645) -> float:
+    """Lower end of the one-sided 95 % interval of a share seen in ``count`` cases (Wilson 1927); 0 without a case."""
+    if not count:
+        return 0.0
+    middle, spread = share + z**2 / (2 * count), z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return (middle - spread) / (1 + z**2 / count)
+
+
 def proven(
     thresholds: dict[str, dict[str, float]], part: dict[str, Any], least_lift: float
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Thresholds where a fault is claimed only if its claims proved themselves on a folder's validation people; who did not.
 
-    Proved: right more than ``least_lift`` times as often as the fault is there at all. Others get a ``present`` above 1, so
-    that the core denies or abstains. Without a report on that folder, nothing is changed.
+    Proved: the share that was right, at the lower end of its 95 % interval (Wilson 1927, one-sided), is above ``least_lift``
+    times the fault's own share. Others get a ``present`` above 1, so that the core denies or abstains. Without a report on
+    that folder, nothing is changed.
     """
     mute = [
         key
         for key, fault in part.get("faults", {}).items()
-        if not (fault["claim_precision"] or 0.0) > least_lift * (fault["prevalence"] or 0.0)
+        if not surely_right(fault["claim_precision"] or 0.0, fault["claims"])
+        > least_lift * (fault["prevalence"] or 0.0)
     ]
     return {key: band | ({"present": 1.01} if key in mute else {}) for key, band in thresholds.items()}, mute
 
@@ -171,7 +182,7 @@ def work(cfg: Export) -> None:
         )
         if mute:
             print(
-                f"never claimed (right less than {cfg.least_lift:g} x prevalence, validation of {cfg.proof}): {', '.join(mute)}"
+                f"never claimed (not surely right {cfg.least_lift:g} x prevalence, validation of {cfg.proof}): {', '.join(mute)}"
             )
     paths = [cfg.core.with_suffix(suffix) for suffix in PACKAGES]
     for path in paths:

@@ -10,7 +10,7 @@ from conftest import FACTS, ROOT, python, random_core
 
 from src import export
 from src.config import Export, load
-from src.export import METADATA, PACKAGES, proven, required, save_core
+from src.export import METADATA, PACKAGES, proven, required, save_core, surely_right
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
 from src.motion.model import CoreOutput, ModelError, save_model
@@ -150,11 +150,20 @@ def test_a_fault_whose_claims_failed_is_never_claimed():
         "c": (0.0, 0.1),
         "d": (None, 0.2),
     }  # right, prevalence; None: no claim made
-    part = {"faults": {key: {"claim_precision": p, "prevalence": q} for key, (p, q) in judged.items()}}
+    part = {"faults": {key: {"claim_precision": p, "prevalence": q, "claims": 40} for key, (p, q) in judged.items()}}
     thresholds, mute = proven(bands, part, 2.0)
     assert mute == ["b", "c", "d"] and thresholds["a"] == bands["a"]
     assert all(thresholds[key] == {"absent": 0.3, "present": 1.01} for key in mute)
     assert proven(bands, {}, 2.0) == (bands, [])
+    part["faults"]["a"] |= {"claim_precision": 1.0, "claims": 1}  # one right claim is no proof
+    assert "a" in proven(bands, part, 2.0)[1]
+
+
+def test_how_surely_a_share_is_right():
+    assert surely_right(0.0, 0) == 0.0 and surely_right(1.0, 1) == pytest.approx(0.27, abs=0.01)
+    assert surely_right(0.5, 10**6) == pytest.approx(0.5, abs=0.01) and surely_right(10 / 13, 13) == pytest.approx(
+        0.54, abs=0.01
+    )
 
 
 def test_a_report_on_another_model_is_refused(tmp_path):
