@@ -174,3 +174,10 @@ def test_a_report_on_another_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="another model"):
         export.work(cfg)
     assert not (tmp_path / "core.pt").exists()
+
+
+def test_the_readme_names_what_the_shipped_core_never_claims():
+    bands = facts_inside(ROOT / "data/models/core.pt")["thresholds"]
+    mute = {key for key, band in bands.items() if band["present"] > 1}
+    (line,) = re.findall(r"never claims: (.*?)\.", (ROOT / "README.md").read_text())
+    assert set(re.findall(r"`(\w+)`", line)) == mute
