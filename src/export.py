@@ -157,8 +157,8 @@ def proven(
     """Thresholds where a fault is claimed only if its claims proved themselves on a folder's validation people; who did not.
 
     Proved: the share that was right, at the lower end of its 95 % interval (Wilson 1927, one-sided), is above ``least_lift``
-    times the fault's own share. Others get a ``present`` above 1, so that the core denies or abstains. Without a report on
-    that folder, nothing is changed.
+    times the fault's own share. Others get a ``present`` above 1 and an ``absent`` of 0: the core neither claims nor denies them.
+    Without a report on that folder, nothing is changed.
     """
     mute = [
         key
@@ -166,7 +166,7 @@ def proven(
         if not surely_right(fault["claim_precision"] or 0.0, fault["claims"])
         > least_lift * (fault["prevalence"] or 0.0)
     ]
-    return {key: band | ({"present": 1.01} if key in mute else {}) for key, band in thresholds.items()}, mute
+    return {key: {"absent": 0.0, "present": 1.01} if key in mute else band for key, band in thresholds.items()}, mute
 
 
 def work(cfg: Export) -> None:
@@ -181,9 +181,8 @@ def work(cfg: Export) -> None:
             facts["thresholds"], report.get("validation", {}).get(cfg.proof, {}), cfg.least_lift
         )
         if mute:
-            print(
-                f"never claimed (not surely right {cfg.least_lift:g} x prevalence, validation of {cfg.proof}): {', '.join(mute)}"
-            )
+            why = f"claims not surely right {cfg.least_lift:g} x prevalence, validation of {cfg.proof}"
+            print(f"never judged ({why}): {', '.join(mute)}")
     paths = [cfg.core.with_suffix(suffix) for suffix in PACKAGES]
     for path in paths:
         path.unlink(missing_ok=True)  # should one fail, none of an older model stays

@@ -175,7 +175,8 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
     todo = [job for job in jobs if not (args.resume and results.resumed(order.done(job)))]
     known = f", {len(jobs) - len(todo)} known already" if args.resume else ""
     pose = f"pose by {order.cfg.detector} {engine_name(order.cfg)} {order.cfg.precision}"
-    say(f"judging {len(todo)} clips{known} on {device_name(device)}, {pose}, {args.workers or 'no'} workers")
+    crew = f"{args.workers} worker{'s' * (args.workers > 1)}" if args.workers else "no worker"
+    say(f"judging {len(todo)} clip{'s' * (len(todo) != 1)}{known} on {device_name(device)}, {pose}, {crew}")
     make = partial(clip_work, order)
     answers = spawned(make, todo, args.workers, args.time_limit) if args.workers else here(make, todo)
     try:
@@ -234,7 +235,7 @@ def main() -> None:
         sys.exit(130)
     if not args.quiet:
         show(results.rows, results.labels, Console())
-        print(results.summary())
+        print(results.summary() + (f", pages in {args.out / 'report' / 'index.html'}" if args.report else ""))
     sys.exit(3 if results.failed else 0)
 
 

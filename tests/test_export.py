@@ -153,7 +153,7 @@ def test_a_fault_whose_claims_failed_is_never_claimed():
     part = {"faults": {key: {"claim_precision": p, "prevalence": q, "claims": 40} for key, (p, q) in judged.items()}}
     thresholds, mute = proven(bands, part, 2.0)
     assert mute == ["b", "c", "d"] and thresholds["a"] == bands["a"]
-    assert all(thresholds[key] == {"absent": 0.3, "present": 1.01} for key in mute)
+    assert all(thresholds[key] == {"absent": 0.0, "present": 1.01} for key in mute)
     assert proven(bands, {}, 2.0) == (bands, [])
     part["faults"]["a"] |= {"claim_precision": 1.0, "claims": 1}  # one right claim is no proof
     assert "a" in proven(bands, part, 2.0)[1]
@@ -176,8 +176,8 @@ def test_a_report_on_another_model_is_refused(tmp_path):
     assert not (tmp_path / "core.pt").exists()
 
 
-def test_the_readme_names_what_the_shipped_core_never_claims():
+def test_the_readme_names_what_the_shipped_core_never_judges():
     bands = facts_inside(ROOT / "data/models/core.pt")["thresholds"]
     mute = {key for key, band in bands.items() if band["present"] > 1}
-    (line,) = re.findall(r"never claims: (.*?)\.", (ROOT / "README.md").read_text())
+    (line,) = re.findall(r"never judges: (.*?)\.", (ROOT / "README.md").read_text())
     assert set(re.findall(r"`(\w+)`", line)) == mute

@@ -93,14 +93,14 @@ def write_parquet(path: Path, rows: Sequence[Row], labels: Sequence[str]) -> Non
 
 
 def show(rows: Sequence[Row], labels: Sequence[str], console: Console) -> None:
-    """The table people read: what was found, what could not be judged, and why."""
+    """The table people read: what was found, what could not be judged, and why; failures were told as they came."""
     clip = Column("clip", overflow="fold", min_width=16)
     wide = [Column(name, overflow="fold") for name in ("faults", "not judged")]
     table = Table(clip, Column("status", no_wrap=True), "view", "reps", *wide)
     for row in rows[:SHOWN]:
         table.add_row(*(escape(str(row[key])) for key in ("clip", "status", "view", "reps")), *findings(row, labels))
     console.print(table)
-    for row in [row for row in rows if row["status"] != "ok"][:SHOWN]:
+    for row in [row for row in rows if row["status"] not in ("ok", "unreadable")][:SHOWN]:
         console.print(f"{row['clip']}: {row['reason']}", markup=False, highlight=False)
     if len(rows) > SHOWN:
         console.print(f"... {len(rows) - SHOWN} more clips in clips.csv", highlight=False)

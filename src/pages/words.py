@@ -19,7 +19,7 @@ QUANTITY_WORDS = {
     "lumbar_top": "Low back off the line from shoulder to hip",
     "knee_top_deg": "Knee angle at lockout",
     "bend_top_deg": "Knee angle at lockout, less what raised hips explain",
-    "lean_top_deg": "Shin leaning away at lockout",
+    "lean_top_deg": "Shin leaning away at lockout, less what a raised trunk explains",
     "rise_ratio": "Hip rise against the best rep",
 }
 
@@ -94,7 +94,7 @@ def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limit
     if not observable(verdict, fault):
         return f"Too little of what shows it is visible; it is judged from {' or '.join(view_word(v) for v in fault.views)}."
     if present > 1:
-        return "This model never claims it: on test video its claims were not right often enough."
+        return "This model never judges it: its claims on rendered validation people were too seldom surely right."
     return f"Probability {p:.2f} lies between {absent:.2f} and {present:.2f}: too close to say."
 
 

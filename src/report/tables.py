@@ -114,14 +114,14 @@ def counting(counts: Mapping[str, Any]) -> str:
 
 
 def decision_table(faults: Mapping[str, Any]) -> list[str]:
-    """What is decided per rep: how often, how often wrongly, and where the view hides the fault."""
+    """What is decided per rep: how often, how often wrongly, and where view or plates hide the fault."""
     head = (
         "fault",
         "decided",
         "of these wrong",
         "claims right",
         "of the faults claimed",
-        "decided where the view hides it",
+        "decided where view or plates hide it",
     )
     rows = [
         (f"`{key}`", plain(f["decided_share"]), plain(f["decided_risk"]), claims(f), plain(f["claim_recall"]),
