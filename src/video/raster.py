@@ -41,34 +41,43 @@ def shade(points: Floats, faces: Ints, albedo: Floats, light: Floats, eye: Float
     return colours
 
 
-@numba.njit(cache=True, fastmath=False)
+@numba.njit(cache=True, fastmath=False, error_model="numpy")
 def fill(screen: Floats, colours: Floats, faces: Ints, part: Ints, image: Floats, depth: Floats, owner: Ints) -> None:
     """Draw triangles into ``image`` (H, W, 3), ``depth`` (H, W, 1/z, larger is nearer) and ``owner`` (H, W).
 
     ``screen`` (V, 3): x px, y px, depth in metres. ``part`` (F,) is what ``owner`` gets.
-    Triangles that reach behind the camera are left out.
+    Triangles that face away or reach behind the camera are left out, so surfaces must be closed and turned outwards.
     """
     height, width = depth.shape
+    zero, one = np.float32(0.0), np.float32(1.0)
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        if screen[a, 2] <= 0.06 or screen[b, 2] <= 0.06 or screen[c, 2] <= 0.06:
-            continue
         ax, ay, bx, by, cx, cy = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if abs(area) < 1e-9:
+        if area > -1e-9 or screen[a, 2] <= 0.06 or screen[b, 2] <= 0.06 or screen[c, 2] <= 0.06:
             continue
-        left, right = int(np.ceil(max(min(ax, bx, cx), 0.0))), int(np.floor(min(max(ax, bx, cx), width - 1.0)))
-        top, bottom = int(np.ceil(max(min(ay, by, cy), 0.0))), int(np.floor(min(max(ay, by, cy), height - 1.0)))
-        ia, ib, ic = 1.0 / screen[a, 2], 1.0 / screen[b, 2], 1.0 / screen[c, 2]
+        top, bottom = int(np.ceil(max(min(ay, by, cy), zero))), int(np.floor(min(max(ay, by, cy), height - one)))
+        left, right = max(min(ax, bx, cx), zero), min(max(ax, bx, cx), width - one)
+        ia, ib, ic = one / screen[a, 2], one / screen[b, 2], one / screen[c, 2]
+        du, dv = (by - cy) / area, (cy - ay) / area  # shares u of a, v of b, w of c grow by these per px
+        dw = -du - dv
         for y in range(top, bottom + 1):
-            for x in range(left, right + 1):
-                u = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
-                v = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
-                w = 1.0 - u - v
-                if u < 0.0 or v < 0.0 or w < 0.0:
-                    continue
-                near = u * ia + v * ib + w * ic
+            u0, v0 = (bx * (cy - y) - cx * (by - y)) / area, (cx * (ay - y) - ax * (cy - y)) / area  # at x = 0
+            w0 = one - u0 - v0
+            low, high = left, right  # where no share is negative
+            for share, slope in ((u0, du), (v0, dv), (w0, dw)):
+                if slope > zero:
+                    low = max(low, -share / slope)
+                elif slope < zero:
+                    high = min(high, -share / slope)
+                elif share < zero:
+                    high = -one
+            near0, rise = u0 * ia + v0 * ib + w0 * ic, du * ia + dv * ib + dw * ic
+            for x in range(int(np.ceil(low)), int(np.floor(high)) + 1):
+                near = near0 + rise * x
                 if near > depth[y, x]:
+                    u, v = u0 + du * x, v0 + dv * x
+                    w = one - u - v
                     depth[y, x] = near
                     owner[y, x] = part[f]
                     for k in range(3):

@@ -83,14 +83,14 @@ def build(perf: Performance, camera: Camera, look: Look) -> Scene:
     return Scene(surfaces, np.ascontiguousarray(faces), albedo, part, _room_picture(camera, look))
 
 
-def _canvas(camera: Camera) -> tuple[int, int]:
+def _room_size(camera: Camera) -> tuple[int, int]:
     width, height = camera.size_px
     return width + 2 * round(width * MARGIN), height + 2 * round(height * MARGIN)
 
 
 def _room_picture(camera: Camera, look: Look) -> Floats:
     """Room and clutter (H', W', 3) in 0..1 for the camera's first attitude, with a margin."""
-    size = _canvas(camera)
+    size = _room_size(camera)
     picture = backdrop(camera, look.room, camera.turn[0], size)
     clutter = clutter_surface(camera, look.room)
     if clutter is not None:
@@ -103,8 +103,9 @@ def _room_picture(camera: Camera, look: Look) -> Floats:
             look.room.strength,
         )
         screen = _screen(clutter.points[0], camera, 0, size)
-        image, owner = _draw(screen, colours * 0.9, clutter.faces, clutter.part, size)
-        blend(image, owner, picture, PERSON, np.empty((size[1], size[0]), np.float32))
+        canvas = _Canvas(size)
+        canvas.draw(screen, colours * 0.9, clutter.faces, clutter.part)
+        blend(canvas.image, canvas.owner, picture, PERSON, np.empty((size[1], size[0]), np.float32))
     return cv2.GaussianBlur(picture, (0, 0), 0.9)  # type: ignore[no-any-return]
 
 
@@ -119,19 +120,25 @@ def _screen(points: Floats, camera: Camera, frame: int, size_px: tuple[int, int]
     return screen
 
 
-def _draw(screen: Floats, colours: Floats, faces: Ints, part: Ints, size_px: tuple[int, int]) -> tuple[Floats, Ints]:
-    """Draw into fresh buffers twice the picture's size: image (2H, 2W, 3), owner (2H, 2W)."""
-    width, height = 2 * size_px[0], 2 * size_px[1]
-    image, depth = np.empty((height, width, 3), np.float32), np.zeros((height, width), np.float32)
-    owner = np.full((height, width), -1, np.int32)
-    fill(screen, colours, faces, part, image, depth, owner)
-    return image, owner
+class _Canvas:
+    """Buffers twice a picture's size: image (2H, 2W, 3), depth and owner (2H, 2W), used again for every frame."""
+
+    def __init__(self, size_px: tuple[int, int]) -> None:
+        width, height = 2 * size_px[0], 2 * size_px[1]
+        self.image, self.depth = np.empty((height, width, 3), np.float32), np.empty((height, width), np.float32)
+        self.owner = np.empty((height, width), np.int32)
+
+    def draw(self, screen: Floats, colours: Floats, faces: Ints, part: Ints) -> None:
+        """Draw afresh; ``owner`` is -1 where nothing is."""
+        self.depth.fill(0)
+        self.owner.fill(-1)
+        fill(screen, colours, faces, part, self.image, self.depth, self.owner)
 
 
 def _background(scene: Scene, camera: Camera, frame: int) -> Floats:
     """The backdrop as this frame's attitude sees it (H, W, 3): a rotation is a homography."""
     width, height = camera.size_px
-    big = _canvas(camera)
+    big = _room_size(camera)
     left, top = (big[0] - width) // 2, (big[1] - height) // 2
     turn = camera.turn[frame] @ camera.turn[0].T
     if np.allclose(turn, np.eye(3), atol=1e-6):
@@ -174,18 +181,16 @@ def render_frames(perf: Performance, camera: Camera, look: Look) -> Iterator[tup
     The same for the same seeds.
     """
     scene, eye = build(perf, camera, look), camera.position_m.astype(np.float32)
-    width, height = camera.size_px
+    canvas, (width, height) = _Canvas(camera.size_px), camera.size_px
     rng = np.random.default_rng(look.seed)
     grain = (rng.standard_normal((height + 64, width + 64, 3)) * look.noise).astype(np.float32)
     for frame in range(len(perf.joints)):
         points = scene.points(frame)
         colours = shade(points, scene.faces, scene.albedo, look.room.light, eye, look.room.strength)
-        image, owner = _draw(
-            _screen(points, camera, frame, camera.size_px), colours, scene.faces, scene.part, camera.size_px
-        )
+        canvas.draw(_screen(points, camera, frame, camera.size_px), colours, scene.faces, scene.part)
         picture, mask = _background(scene, camera, frame), np.empty((height, width), np.float32)
         picture *= 1 - _shadow(points, scene, camera, frame, look)[..., None]
-        blend(image, owner, picture, PERSON, mask)
+        blend(canvas.image, canvas.owner, picture, PERSON, mask)
         yield _sensor(picture, look, rng, grain), mask
 
 

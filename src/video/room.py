@@ -104,7 +104,7 @@ def _turned(profile: Array, colours: Array, axis: int = 1, around: int = 28) -> 
     u, v = (axis + 1) % 3, (axis + 2) % 3
     points[..., axis] = profile[:, :1]
     points[..., u], points[..., v] = profile[:, 1:] * np.cos(turn), profile[:, 1:] * np.sin(turn)
-    faces = ring_faces(len(profile), around)[:, ::-1]
+    faces = ring_faces(len(profile), around)
     return points.reshape(-1, 3), faces, np.repeat(colours, around, axis=0)
 
 
