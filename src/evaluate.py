@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from src.config import Evaluate, git_revision, run_stage
-from src.motion.dataset import Count, LabelError, Sample, data_hash, load_samples, read_labels
+from src.motion.dataset import Count, Sample, data_hash, load_samples
 from src.motion.faults import FAULT_KEYS
+from src.motion.labels import LabelError, read_labels
 from src.motion.metrics import resampled
 from src.motion.model import Core, load_model
 from src.motion.verdict import Verdict

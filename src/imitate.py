@@ -3,7 +3,6 @@
 The noise is fitted to training people alone. How well it passes for the detector is measured on people it never saw.
 """
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +25,9 @@ from src.config import ConfigError, Imitate, run_stage
 from src.motion.camera import Camera, sample_camera, sample_size, sample_view, true_track
 from src.motion.dataset import cut
 from src.motion.features import Features
-from src.motion.keypoints import HIP_THRUST, Track
+from src.motion.keypoints import HIP_THRUST, Track, middle
 from src.motion.kinematics import Performance, sample_performance
+from src.motion.labels import read_table
 from src.motion.noise import Filmed, Noise, fit
 from src.motion.person import sample_person
 from src.motion.reps import Rep
@@ -35,6 +35,7 @@ from src.simulate import Rows, fill, label_rows, truth_rows
 
 Array = NDArray[np.float64]
 JOINTS = ("shoulder", "hip", "knee", "ankle")
+TRUTH = ("clip", "subject", "start_s", "top_s", "end_s", "view", "side", "plate_m", "load", "arms")
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,14 @@ class Seen:
     track: Track | None
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); run python -m src.simulate") from error
-
-
 def load_seen(cfg: Imitate) -> list[Seen]:
     """Every rendered clip with its true and its detected track."""
-    splits = {row["clip"]: row["split"] for row in _table(cfg.clips_dir / "labels.csv")}
-    found = []
-    for clip, group in groupby(_table(cfg.clips_dir / "truth.csv"), key=lambda row: row["clip"]):
+    labels, truth = (
+        [row for _, row in read_table(cfg.clips_dir / name, needed, advice="run python -m src.simulate")]
+        for name, needed in (("labels.csv", ("clip", "split")), ("truth.csv", TRUTH))
+    )
+    splits, found = {row["clip"]: row["split"] for row in labels}, []
+    for clip, group in groupby(truth, key=lambda row: row["clip"]):
         rows = list(group)
         first, stem = rows[0], Path(clip).stem
         reps = np.array([[float(row[key]) for key in ("start_s", "top_s", "end_s")] for row in rows])
@@ -119,10 +115,7 @@ def _errors(clips: Sequence[Seen]) -> dict[str, float]:
         assert c.track is not None
         true = c.filmed.true.keypoints
         rows = np.round(c.track.seconds * c.filmed.true.fps_hz).astype(int).clip(max=len(true) - 1)
-        shoulder, hip = (
-            true[:, [HIP_THRUST.index(f"{s}_{n}") for s in ("left", "right")], :2].mean(1) for n in JOINTS[:2]
-        )
-        trunk = float(np.median(np.linalg.norm(hip - shoulder, axis=-1)))
+        trunk = float(np.median(np.linalg.norm(middle(true, "hip") - middle(true, "shoulder"), axis=-1)))
         zoom = c.filmed.true.size_px[0] / c.track.size_px[0]
         apart = np.linalg.norm(zoom * c.track.keypoints[..., :2] - true[rows, :, :2], axis=-1) / trunk  # (T, K)
         for name in JOINTS:

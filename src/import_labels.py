@@ -22,7 +22,7 @@ A mark that reaches no rep, a frame past the clip's end and a label of another n
 import argparse
 import csv
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,50 +31,32 @@ from numpy.typing import NDArray
 
 from src.config import ConfigError, fail
 from src.motion.annotation import Annotation, cvat, label_rows, label_studio, without
-from src.motion.dataset import (
+from src.motion.faults import FAULT_KEYS
+from src.motion.labels import (
     COLUMNS,
     OPTIONAL,
     Label,
     LabelError,
+    Row,
     read_label,
     read_labels,
+    read_table,
     refuse_overlaps,
     refuse_two_splits,
 )
-from src.motion.faults import FAULT_KEYS
 from src.video import datasheet
 from src.video.clips import Clip, ClipError, frame_times, probe
 
-Row = dict[str, str]
 ALL_COLUMNS = (*COLUMNS, *OPTIONAL)
 SUBJECT_COLUMNS = ("clip", "subject", "view", "side", "split")
 READERS = {".json": label_studio, ".xml": cvat}
 UPLOAD = 8  # hexadecimal digits and a dash that Label Studio puts before the name of an uploaded file
 
 
-def read_table(path: Path, known: Iterable[str], needed: Iterable[str]) -> list[tuple[str, Row]]:
-    """(file and line, row) of a CSV; ``LabelError`` for missing, unknown or doubled columns and for ragged rows."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            if missing := [column for column in needed if column not in columns]:
-                raise LabelError(f"{path}: no column {', '.join(missing)}")
-            if odd := [column for column in columns if column not in known or columns.count(column) > 1]:
-                raise LabelError(f"{path}: unknown or doubled column {', '.join(odd)}; known are {', '.join(known)}")
-            rows = [(f"{path} line {reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{path}: cannot be read ({error})") from error
-    for where, row in rows:
-        if None in row or None in row.values():
-            raise LabelError(f"{where}: has another number of cells than the header")
-    return rows
-
-
 def read_subjects(path: Path | None) -> dict[str, Row]:
     """Subject, view, side and split of each clip, which stands there once."""
     found: dict[str, Row] = {}
-    for where, row in read_table(path, SUBJECT_COLUMNS, ("clip", "subject")) if path else []:
+    for where, row in read_table(path, ("clip", "subject"), SUBJECT_COLUMNS) if path else []:
         if found.setdefault(row["clip"], row) is not row:
             raise LabelError(f"{where}: {row['clip']} a second time")
     return found
@@ -121,7 +103,7 @@ def found_rows(args: argparse.Namespace) -> Iterator[tuple[str, Row]]:
         except LabelError as error:
             raise LabelError(f"{path}: {error}") from error
     for path in (p for p in args.exports if p.suffix.lower() == ".csv"):
-        for where, row in read_table(path, ALL_COLUMNS, ("clip",)):
+        for where, row in read_table(path, ("clip",), ALL_COLUMNS):
             if args.rater in (None, row.get("rater")):
                 yield where, row | {"clip": clip_in(args.clips, row["clip"], where)}
 
@@ -149,7 +131,7 @@ def checked_rows(args: argparse.Namespace) -> list[Row]:
     labels = [(where, read_label(row, where)) for where, row in full]
     for clip in {label.clip: None for _, label in labels}:
         refuse_bad_times([(where, label) for where, label in labels if label.clip == clip], args.clips / clip)
-    refuse_two_splits((label for _, label in labels), files)
+    refuse_two_splits(((label.subject, label.split) for _, label in labels), files)
     order = sorted(range(len(full)), key=lambda i: (labels[i][1].clip, labels[i][1].start_s or 0.0))
     return [full[i][1] for i in order]
 

@@ -18,24 +18,10 @@ from src.motion.camera import Camera, behind_plate, sample_camera, sample_view, 
 from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES
 from src.motion.keypoints import HIP_THRUST
 from src.motion.kinematics import Performance, sample_performance
+from src.motion.labels import COLUMNS, OPTIONAL, SPLITS
 from src.motion.person import sample_person
 from src.video import datasheet
 
-LABEL_COLUMNS = (
-    "clip",
-    "subject",
-    "start_s",
-    "end_s",
-    *FAULT_KEYS,
-    "view",
-    "side",
-    "variant",
-    "rater",
-    "source",
-    "split",
-    "hidden",
-)
-SPLITS = ("train", "validation", "test")
 COVERED, NEAR_TOP_S = 0.45, 0.25
 """A lumbar fault is hidden where plates cover more than this of the low back's outline, this long before and after lockout."""
 Row = dict[str, Any]
@@ -145,7 +131,7 @@ def fill(folder: Path, job: Callable[[Path, int], Rows], count: int, workers: in
     part.mkdir(parents=True)
     done = list(each(partial(job, part), count, min(workers or os.cpu_count() or 1, max(count, 1)), what))
     labels, truth = [row for rows, _ in done for row in rows], [row for _, rows in done for row in rows]
-    _write(part / "labels.csv", labels, LABEL_COLUMNS)
+    _write(part / "labels.csv", labels, (*COLUMNS, *OPTIONAL))
     _write(part / "truth.csv", truth, truth[0] if truth else ("clip",))
     if folder.exists():
         folder.rename(old)

@@ -18,9 +18,9 @@ from rich.markdown import Markdown
 from src.config import ConfigError, Stress, run_stage
 from src.detect import Detector, make_detector, track_clip
 from src.motion.changes import CHANGES, MIRROR, Change
-from src.motion.dataset import Label, LabelError, read_labels
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import Track
+from src.motion.labels import Label, LabelError, read_labels
 from src.motion.model import load_model
 from src.motion.verdict import judge_track
 from src.report.costs import Scores, compare, label_scores, labels_known

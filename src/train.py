@@ -27,11 +27,11 @@ from torch.utils.data import DataLoader
 
 from src import __version__
 from src.config import Train, choose_device, device_name, git_revision, run_stage
+from src.motion.augment import augmented
 from src.motion.dataset import (
     Batch,
     RepDataset,
     Sample,
-    augmented,
     collate,
     data_hash,
     item,

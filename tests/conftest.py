@@ -20,10 +20,10 @@ import torch
 from src.config import Export, load
 from src.export import PACKAGES, save_core, work
 from src.motion.camera import sample_camera
-from src.motion.dataset import COLUMNS, OPTIONAL
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.kinematics import sample_performance
+from src.motion.labels import COLUMNS, OPTIONAL
 from src.motion.model import Core, save_model
 from src.motion.person import sample_person
 from src.video.render import render_clip, sample_look

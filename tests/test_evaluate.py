@@ -8,8 +8,8 @@ from conftest import FACTS, random_core, thrust, write_labels, write_people
 
 from src.config import Evaluate, load
 from src.evaluate import work
-from src.motion.dataset import LabelError
 from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES
+from src.motion.labels import LabelError
 from src.motion.model import save_model
 from src.report.tables import BEGIN, END
 

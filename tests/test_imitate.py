@@ -7,8 +7,8 @@ import pytest
 
 from src.config import ConfigError, Imitate, Simulate, load
 from src.imitate import error_table, load_seen, work
-from src.motion.dataset import read_labels
 from src.motion.keypoints import Track
+from src.motion.labels import LabelError, read_labels
 from src.simulate import work as simulate
 
 
@@ -81,5 +81,5 @@ def test_noise_is_learnt_from_training_people_only(rendered, tmp_path):
 def test_bad_settings_and_missing_clips_are_named(rendered, tmp_path):
     with pytest.raises(ConfigError, match="reps_min 3"):
         work(replace(settings(rendered, tmp_path), reps_min=3))
-    with pytest.raises(ConfigError, match="labels.csv"):
+    with pytest.raises(LabelError, match="labels.csv.*run python -m src.simulate"):
         work(replace(settings(rendered, tmp_path), clips_dir=tmp_path / "none"))

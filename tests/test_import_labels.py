@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from src import import_labels
 from src.motion.annotation import LABELS, covers
-from src.motion.dataset import COLUMNS, VIEWS, LabelError, read_labels
 from src.motion.faults import FAULT_KEYS
+from src.motion.labels import COLUMNS, VIEWS, LabelError, read_labels
 from src.video import datasheet
 
 WRITE = datasheet.write

@@ -5,12 +5,12 @@ import numpy as np
 
 from src.config import Simulate
 from src.motion.camera import VIEWS, sample_camera, sample_view
-from src.motion.dataset import read_labels
 from src.motion.faults import FAULT_KEYS, QUANTITIES
 from src.motion.keypoints import Track
 from src.motion.kinematics import sample_performance
+from src.motion.labels import COLUMNS, OPTIONAL, read_labels
 from src.motion.person import sample_person
-from src.simulate import COVERED, LABEL_COLUMNS, covered_shares, label_rows, work
+from src.simulate import COVERED, covered_shares, label_rows, work
 
 
 def settings(folder, **changes):
@@ -34,7 +34,7 @@ def test_clips_labels_and_truth(tmp_path):
     cfg = settings(tmp_path, validation_subjects=1, test_subjects=1, reps_max=2, workers=2)
     work(cfg)
     labels, truth = rows(cfg.clips_dir / "labels.csv"), rows(cfg.clips_dir / "truth.csv")
-    assert tuple(labels[0]) == LABEL_COLUMNS and len(labels) == len(truth)
+    assert tuple(labels[0]) == (*COLUMNS, *OPTIONAL) and len(labels) == len(truth)
     assert {row["clip"] for row in labels} == {p.name for p in cfg.clips_dir.glob("*.mp4")}
     assert {row["subject"]: row["split"] for row in labels} == {
         "ren-0001": "train", "ren-0002": "validation", "ren-0003": "test",

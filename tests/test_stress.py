@@ -7,9 +7,9 @@ from conftest import FACTS, random_core, thrust, write_labels
 
 from src import stress
 from src.config import ConfigError, Stress, load
-from src.motion.dataset import LabelError
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import Track
+from src.motion.labels import LabelError
 from src.motion.model import save_model
 from src.report.costs import Scores
 from src.stress import MirrorError, clips_of, hold_mirror, some, work

@@ -17,8 +17,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.dataset import LabelError
 from src.motion.faults import FAULT_KEYS
+from src.motion.labels import LabelError
 
 Span = tuple[int, int]
 """First and last frame, counted from 0, both included."""

@@ -1,12 +1,11 @@
-"""Labelled reps: read labels.csv, find the reps in each track, join both, split by person, batch.
+"""Labelled reps: find the reps in each track, join both, split by person, batch.
 
 The reps come from ``find_reps`` and not from the labels' times, so the model learns on the very cuts that prediction makes.
 """
 
-import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -17,45 +16,19 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from src.motion.faults import FAULT_KEYS, FAULTS
-from src.motion.keypoints import HIP_THRUST, Floats, Track
+from src.motion.keypoints import Floats, Track
+from src.motion.labels import Label, LabelError, read_labels, refuse_two_splits
 from src.motion.reps import Rep, find_reps, rise_ratios
 
-COLUMNS = ("clip", "subject", "start_s", "end_s", *FAULT_KEYS, "view", "side", "variant", "rater", "source")
-OPTIONAL = ("split", "hidden")
-SPLITS = ("train", "validation", "test", "")
-"""Values of the optional column ``split``; empty = by a hash of the person's name."""
-VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")
 MARGIN_S = 0.25
 """Kept before and after a rep, so that its start and end are seen and small errors of its cut do not matter."""
-
-
-class LabelError(ValueError):
-    """A labels.csv that cannot be used; the message names file, line, column and value."""
-
-
-@dataclass(frozen=True)
-class Label:
-    """One row of labels.csv. ``start_s`` and ``end_s`` are None when the row speaks of the whole clip.
-
-    faults: one number per label: 1 present, 0 absent, NaN uncertain (masked from loss and metrics). hidden: labels that nobody
-    could judge here, because plates, say, hide what carries them; None where the table does not say.
-    """
-
-    clip: str
-    subject: str
-    start_s: float | None
-    end_s: float | None
-    faults: tuple[float, ...]
-    view: str
-    split: str = ""
-    hidden: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Sample:
     """One found rep with its label: keypoints (T, K, 3) of the cut, fps_hz, faults (L,) with NaN where masked.
 
-    rise_ratio: this rep's hip rise over the best of its clip. split: one of ``SPLITS``, as labels.csv says.
+    rise_ratio: this rep's hip rise over the best of its clip. split: one of ``labels.SPLITS``, as labels.csv says.
     observable: (L,) 1 where a label could be judged, 0 where what carries it was hidden, NaN where nobody said.
     """
 
@@ -95,83 +68,6 @@ class Count:
     found: int
     matched: int
     split: str = ""
-
-
-def number(text: str, where: str, column: str) -> float | None:
-    """A float or None for an empty cell."""
-    try:
-        return float(text) if text.strip() else None
-    except ValueError:
-        raise LabelError(f"{where}, column {column}: {text!r} is not a number") from None
-
-
-def fault_value(text: str, where: str, column: str) -> float:
-    """1, 0 or NaN (empty = uncertain)."""
-    if text.strip() not in ("", "0", "1"):
-        raise LabelError(f"{where}, column {column}: {text!r}; a fault is 0, 1 or empty (uncertain)")
-    return float(text) if text.strip() else float("nan")
-
-
-def read_labels(path: Path) -> list[Label]:
-    """All rows of a labels.csv, validated; ``LabelError`` names the first bad cell."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            if missing := [column for column in COLUMNS if column not in columns]:
-                raise LabelError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
-            if odd := [
-                column for column in columns if column not in (*COLUMNS, *OPTIONAL) or columns.count(column) > 1
-            ]:
-                known = ", ".join((*COLUMNS, *OPTIONAL))
-                raise LabelError(f"{path}: unknown or doubled column {', '.join(odd)}; it may have {known}")
-            labels = [read_label(row, f"{path} line {reader.line_num}") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{path}: cannot be read ({error})") from error
-    refuse_overlaps(labels, path)
-    refuse_two_splits(labels, path)
-    return labels
-
-
-def read_label(row: dict[str, str], where: str) -> Label:
-    """One row, checked."""
-    if None in row or any(value is None for value in row.values()):
-        raise LabelError(f"{where}: has another number of cells than the header")
-    for column in ("clip", "subject"):
-        if not row[column].strip():
-            raise LabelError(f"{where}, column {column}: empty")
-    start_s, end_s = (number(row[column], where, column) for column in ("start_s", "end_s"))
-    if (start_s is None) != (end_s is None) or (
-        start_s is not None and end_s is not None and not 0 <= start_s < end_s < float("inf")
-    ):
-        raise LabelError(f"{where}: start_s {row['start_s']!r} and end_s {row['end_s']!r} are no interval")
-    if row["view"] not in VIEWS:
-        raise LabelError(f"{where}, column view: {row['view']!r} is none of {', '.join(filter(None, VIEWS))}")
-    if (split := row.get("split", "")) not in SPLITS:
-        raise LabelError(f"{where}, column split: {split!r} is none of {', '.join(filter(None, SPLITS))}")
-    hidden = tuple(row["hidden"].split()) if "hidden" in row else None
-    if odd := [key for key in hidden or () if key not in FAULT_KEYS]:
-        raise LabelError(f"{where}, column hidden: {odd[0]!r} is none of {', '.join(FAULT_KEYS)}")
-    faults = tuple(fault_value(row[key], where, key) for key in FAULT_KEYS)
-    return Label(row["clip"], row["subject"], start_s, end_s, faults, row["view"], split, hidden)
-
-
-def refuse_overlaps(labels: Iterable[Label], path: Path) -> None:
-    """Two rows must not claim the same second of a clip."""
-    last: dict[str, float] = {}
-    for label in sorted(labels, key=lambda label: (label.clip, label.start_s or 0.0)):
-        start, end = (0.0, float("inf")) if label.start_s is None else (label.start_s, label.end_s or 0.0)
-        if start < last.get(label.clip, 0.0) - 1e-6:
-            raise LabelError(f"{path}: rows of {label.clip} overlap at {start:.2f} s")
-        last[label.clip] = end
-
-
-def refuse_two_splits(labels: Iterable[Label | Sample], where: Path | str) -> None:
-    """Nobody may be in two splits."""
-    split: dict[str, str] = {}
-    for label in labels:
-        if (other := split.setdefault(label.subject, label.split)) != label.split:
-            raise LabelError(f"{where}: {label.subject} is in split {other or 'empty'} and in {label.split or 'empty'}")
 
 
 def cut(track: Track, rep: Rep, margin_s: float = MARGIN_S) -> Floats:
@@ -275,7 +171,7 @@ def split_people(
 
     Where labels.csv names a person's split, that counts; the others are ordered by a hash of seed and name and cut by share.
     """
-    refuse_two_splits(samples, "labels.csv")
+    refuse_two_splits(((s.subject, s.split) for s in samples), "labels.csv")
     part = {s.subject: s.split for s in samples}
     free = [subject for subject, split in part.items() if not split]
     order = sorted(free, key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).hexdigest())
@@ -334,58 +230,6 @@ class RepDataset(Dataset[Item]):
         if self.augment is not None:
             keypoints, fps_hz = self.augment(keypoints, fps_hz, np.random.default_rng((self.seed, self.epoch, i)))
         return keypoints, fps_hz, faults, rise_ratio, seen
-
-
-OUTLINES = (
-    [HIP_THRUST.index(f"back_{at}") for at in (25, 50, 75)],
-    [HIP_THRUST.index(f"front_{at}") for at in (25, 50, 75)],
-)
-FLESH = ((0.0, 0.02, 0.0, 0.02), (0.0, 0.03, -0.02, 0.04))
-"""Back and front outline of other bodies and clothes, trunk lengths towards the front: mean and spread of a constant, and of what
-comes with straight hips. Rendered bodies vary less: on real bridges without a fault the front sinks by 0.05-0.09 to lockout."""
-
-
-def refleshed(keypoints: Floats, rng: np.random.Generator) -> Floats:
-    """Keypoints (T, 27, 3) with the trunk's outline of another body: the low back's own movement stays, soft tissue's changes."""
-    shoulder, hip, knee = (
-        keypoints[:, [HIP_THRUST.index(f"{side}_{part}") for side in ("left", "right")], :2].mean(axis=1)
-        for part in ("shoulder", "hip", "knee")
-    )
-    chord = hip - shoulder
-    back, front = (keypoints[:, rows, :2] for rows in OUTLINES)
-    normal = np.stack([-chord[:, 1], chord[:, 0]], axis=-1)  # (T, 2), a trunk long
-    normal = normal * np.where(((front - back).mean(axis=1) * normal).sum(axis=-1) >= 0, 1, -1)[:, None]
-    height = np.nan_to_num(((shoulder + knee) / 2 - hip)[:, 1], nan=0.0)
-    straight = (height - height.min()) / max(float(np.ptp(height)), 1e-6)  # (T,) 0 at the bottom, 1 at lockout
-    changed = keypoints.copy()
-    for rows, (mean, spread, sink, wide) in zip(OUTLINES, FLESH, strict=True):
-        amount = rng.normal(mean, spread) + rng.normal(sink, wide) * straight
-        moved = amount[:, None] + rng.normal(0.0, 0.006, len(rows))  # (T, 3)
-        changed[:, rows, :2] += np.nan_to_num(moved[..., None] * normal[:, None]).astype(np.float32)
-    return changed
-
-
-def augmented(keypoints: Floats, fps_hz: float, rng: np.random.Generator) -> tuple[Floats, float]:
-    """What another body, camera or detector would have made of the rep: flesh, cut, rate, roll, jitter, gaps; never the label."""
-    ends = (rng.uniform(0.0, 0.2, 2) * fps_hz).astype(int)
-    if len(keypoints) - ends.sum() > 8:
-        keypoints = keypoints[ends[0] : len(keypoints) - ends[1]]
-    if rng.random() < 0.3 and len(keypoints) >= 32:
-        keypoints, fps_hz = keypoints[::2], fps_hz / 2
-    keypoints = refleshed(keypoints, rng) if keypoints.shape[1] == len(HIP_THRUST) else keypoints.copy()
-    xy = keypoints[..., :2]
-    if not np.isfinite(xy).any():
-        return keypoints, fps_hz
-    flat = xy.reshape(-1, 2)
-    size = float((np.nanmax(flat, axis=0) - np.nanmin(flat, axis=0)).max())  # px, about a body
-    roll = np.radians(rng.normal(0.0, 2.0))
-    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]], np.float32)
-    xy[:] = xy @ turn + rng.normal(0.0, 0.003 * size, xy.shape) + rng.normal(0.0, 0.004 * size, (1, *xy.shape[1:]))
-    gone = rng.random(keypoints.shape[1]) < 0.04
-    keypoints[:, gone] = (np.nan, np.nan, 0.0)
-    gaps = rng.random(keypoints.shape[:2]) < 0.03
-    keypoints[gaps] = (np.nan, np.nan, 0.0)
-    return keypoints, fps_hz
 
 
 def data_hash(poses_dir: Path) -> str:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Float = TypeVar("Float", np.float32, np.float64)
 
 
 class TrackError(ValueError):
@@ -16,11 +18,15 @@ class TrackError(ValueError):
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Named keypoints. ``bones`` are pairs of names; left and right partners differ only in that prefix."""
+    """Named keypoints in two or three ``dimensions``.
+
+    ``bones`` are pairs of names; left and right partners differ only in that prefix, ``left_`` or ``right_``.
+    """
 
     name: str
     points: tuple[str, ...]
-    bones: tuple[tuple[str, str], ...]
+    bones: tuple[tuple[str, str], ...] = ()
+    dimensions: int = 2
 
     def __len__(self) -> int:
         """Number of keypoints K."""
@@ -77,8 +83,9 @@ class Track:
     """One person's keypoints through one clip, at a constant frame rate.
 
     keypoints: (T, K, 3) float32: x px, y px, score in [0, 1]. A point the detector did not give has NaN for x and y and score 0.
+    In three dimensions (T, K, 4): x, y, z in any one unit, score.
     fps_hz: frames per second of the rows; row t lies at ``t / fps_hz`` seconds of the clip.
-    size_px: (width, height) of the upright picture.
+    size_px: (width, height) of the upright picture; (0, 0) where there is none.
     detector: which detector and version made it, for instance ``blazepose-full`` or ``simulated``.
     people: how many people stood as equal candidates for the lifter (1 = no doubt, 0 = nobody found).
     skeleton: key of ``SKELETONS`` or any name when K points come from elsewhere.
@@ -93,9 +100,10 @@ class Track:
 
     def __post_init__(self) -> None:
         """Hold the contract or raise ``TrackError``."""
-        if self.keypoints.ndim != 3 or self.keypoints.shape[2] != 3:
-            raise TrackError(f"keypoints must be (T, K, 3), not {self.keypoints.shape}")
         known = SKELETONS.get(self.skeleton)
+        widths = (3, 4) if known is None else (known.dimensions + 1,)
+        if self.keypoints.ndim != 3 or self.keypoints.shape[2] not in widths:
+            raise TrackError(f"keypoints must be (T, K, {' or '.join(map(str, widths))}), not {self.keypoints.shape}")
         if known is not None and self.keypoints.shape[1] != len(known):
             raise TrackError(f"{self.keypoints.shape[1]} keypoints where skeleton {known.name} has {len(known)}")
         if not 0 < self.fps_hz < float("inf"):
@@ -126,6 +134,13 @@ class Track:
                 return cls(z["keypoints"], float(z["fps_hz"]), (width, height), detector, people, skeleton)
         except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
             raise TrackError(f"{path}: not a readable track ({error}); run python -m src.detect again") from error
+
+
+def middle(keypoints: NDArray[Float], part: str) -> NDArray[Float]:
+    """Point (T, 2) midway between the left and the right ``part`` of HIP_THRUST points (T, 27, 2 or more); NaN without both."""
+    left, right = (keypoints[:, HIP_THRUST.index(f"{side}_{part}"), :2] for side in ("left", "right"))
+    half: NDArray[Float] = ((left + right) / 2).astype(keypoints.dtype)
+    return half
 
 
 def mirror(track: Track) -> Track:

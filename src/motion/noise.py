@@ -9,16 +9,18 @@ Everything happens in one frame of reference: the camera on the person's left (o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.keypoints import HIP_THRUST, Floats, Track, TrackError, mirror
+from src.motion.keypoints import HIP_THRUST, Floats, Track, TrackError, middle, mirror
 
 Array = NDArray[np.float64]
 
+PARTS = ("shoulder", "hip", "knee", "ankle")
 WILD = 0.5
 """Errors beyond this many mean limbs (a swap, somebody else) count as this much in the regression."""
 RIDGE = 15.0
@@ -53,9 +55,9 @@ class Filmed:
     def place(self) -> Array:
         """Numbers (6,) by which clips are alike, see ``ALIKE``."""
         xy, size = self.upright.keypoints[..., :2].astype(float), unit(self.upright)
-        mid = _middles(xy)
-        across = np.median(xy[:, _L["hip"]] - xy[:, _R["hip"]], axis=0) / size
-        trunk = np.median(mid["hip"] - mid["shoulder"], axis=0)
+        left, right = (xy[:, HIP_THRUST.index(f"{side}_hip")] for side in ("left", "right"))
+        across = np.median(left - right, axis=0) / size
+        trunk = np.median(middle(xy, "hip") - middle(xy, "shoulder"), axis=0)
         codes = [
             ("none", "dumbbell", "barbell").index(self.load),
             {"bar": 0.0, "hips": 0.3, "floor": 1.0}.get(self.arms, 1.7),
@@ -63,20 +65,9 @@ class Filmed:
         return np.array([*across, self.plate_m, np.arctan2(-trunk[1], abs(trunk[0])), *codes])
 
 
-_L, _R = (
-    {part: HIP_THRUST.index(f"{s}_{part}") for part in ("shoulder", "hip", "knee", "ankle")} for s in ("left", "right")
-)
-
-
-def _middles(xy: Array) -> dict[str, Array]:
-    """Mid-shoulder, -hip, -knee and -ankle (T, 2)."""
-    return {part: (xy[:, _L[part]] + xy[:, _R[part]]) / 2 for part in _L}
-
-
 def unit(true: Track) -> float:
     """Pixels of a mean limb: median over time of the mean of trunk, thigh and shank."""
-    mid = _middles(true.keypoints[..., :2].astype(float))
-    chain = np.stack([mid[part] for part in ("shoulder", "hip", "knee", "ankle")])  # (4, T, 2)
+    chain = np.stack([middle(true.keypoints.astype(float), part) for part in PARTS])  # (4, T, 2)
     return float(np.median(np.linalg.norm(np.diff(chain, axis=0), axis=-1).mean(axis=0)))
 
 
@@ -87,15 +78,15 @@ def causes(filmed: Filmed) -> Array:
     """
     hidden = (filmed.upright.keypoints[..., 2] < 1).astype(float)  # (T, 27)
     xy, size = filmed.upright.keypoints[..., :2].astype(float), unit(filmed.upright)
-    mid, frames = _middles(xy), len(xy)
-    steps = [(mid[b] - mid[a]) / size for a, b in (("shoulder", "hip"), ("hip", "knee"), ("knee", "ankle"))]
+    mid, frames = {part: middle(xy, part) for part in PARTS}, len(xy)
+    steps = [(mid[b] - mid[a]) / size for a, b in pairwise(PARTS)]
     chord = mid["hip"] - mid["shoulder"]
     normal = np.stack([chord[:, 1], -chord[:, 0]], -1) / np.maximum((chord**2).sum(-1, keepdims=True), 1e-6)
     depth = ((xy[:, 21:27] - mid["shoulder"][:, None]) * normal[:, None]).sum(-1)  # (T, 6) chords
     place = filmed.place()
     plates = [place[2], float(filmed.load == "barbell"), place[2] * (filmed.load == "barbell")]
     scene = np.tile([1.0, place[0], place[1], *plates], (frames, 1))
-    pose, hips, skin = np.concatenate(steps, axis=1), hidden[:, [_L["hip"]]], hidden[:, 21:27]
+    pose, hips, skin = np.concatenate(steps, axis=1), hidden[:, [HIP_THRUST.index("left_hip")]], hidden[:, 21:27]
     return np.concatenate([scene, pose, depth, hips, hips * pose, skin, skin * depth], axis=1)
 
 

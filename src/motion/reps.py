@@ -44,7 +44,7 @@ class Motion:
     confidence: float
 
 
-def middle(track: Track, part: str) -> Array:
+def steady_middle(track: Track, part: str) -> Array:
     """Mean (T, 2) of a left and right point, weighted by score; NaN where both are missing.
 
     A missing side stands at its usual distance from the other, so that a far side that comes and goes moves nothing.
@@ -74,7 +74,7 @@ def both_seen(pair: Array) -> NDArray[np.bool_]:
 
 def hip_motion(track: Track) -> Motion:
     """Height of the hips over the line from shoulders to knees: needs no facing, no floor, no still camera."""
-    shoulder, hip, knee, ankle = (middle(track, part) for part in ("shoulder", "hip", "knee", "ankle"))
+    shoulder, hip, knee, ankle = (steady_middle(track, part) for part in ("shoulder", "hip", "knee", "ankle"))
     lengths = sum(np.linalg.norm(a - b, axis=1) for a, b in ((shoulder, hip), (hip, knee), (knee, ankle)))
     if not np.isfinite(lengths).any():
         return Motion(np.full(len(hip), np.nan), 0.0)

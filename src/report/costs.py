@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.dataset import Label, matching, visible
+from src.motion.dataset import matching, visible
 from src.motion.faults import FAULT_KEYS
+from src.motion.labels import Label
 from src.motion.metrics import average_precision, f1, interval, resampled
 from src.motion.reps import Rep
 from src.motion.verdict import Verdict

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src.motion.dataset import Label, Sample, visible
+from src.motion.dataset import Sample, visible
 from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.keypoints import Track
+from src.motion.labels import Label
 from src.motion.measure import rule_scores
 from src.motion.model import Core
 from src.motion.verdict import Scorer, Verdict, judge_track

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from src.motion.dataset import LabelError
+from src.motion.labels import LabelError
 from src.report.judged import RULES
 from src.report.numbers import above, behind
 from src.report.strata import HEADLINE

@@ -1,17 +1,18 @@
 """What is true of a simulated rep besides its labels: quantities, load, camera; read from ``truth.csv`` beside ``labels.csv``."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from src.motion.dataset import LabelError, Sample
+from src.motion.dataset import Sample
 from src.motion.faults import QUANTITIES, Fault
+from src.motion.labels import LabelError, read_table
 
 NUMBERS = ("start_s", "end_s", "plate_m", "fps_hz", *QUANTITIES)
 COLUMNS = ("clip", "load", *NUMBERS)
+ADVICE = "run python -m src.simulate again"
 SMALL_PLATE_M = 0.3
 SLOW_HZ, FAST_HZ = 20.0, 40.0
 
@@ -45,12 +46,8 @@ def read_truth(path: Path) -> dict[str, list[Truth]]:
     if not path.exists():
         return {}
     truths: dict[str, list[Truth]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if missing := [column for column in COLUMNS if column not in (reader.fieldnames or [])]:
-            raise LabelError(f"{path}: no column {', '.join(missing)}; run python -m src.simulate again")
-        for row in reader:
-            truths.setdefault(row["clip"], []).append(truth_of(row, f"{path} line {reader.line_num}"))
+    for where, row in read_table(path, COLUMNS, advice=ADVICE):
+        truths.setdefault(row["clip"], []).append(truth_of(row, where))
     return truths
 
 
@@ -58,8 +55,8 @@ def truth_of(row: Mapping[str, str], where: str) -> Truth:
     """One row; ``LabelError`` where a cell that must be a number is none."""
     try:
         numbers = {name: float(row[name]) for name in NUMBERS}
-    except (TypeError, ValueError) as error:
-        raise LabelError(f"{where}: {error}; run python -m src.simulate again") from None
+    except ValueError as error:
+        raise LabelError(f"{where}: {error}; {ADVICE}") from None
     quantities = {name: numbers[name] for name in QUANTITIES}
     return Truth(numbers["start_s"], numbers["end_s"], quantities, row["load"], numbers["plate_m"], numbers["fps_hz"])
 

@@ -7,123 +7,26 @@ from conftest import LEAD_S, REP_S, thrust, tops, write_labels, write_people
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.motion.augment import augmented
 from src.motion.dataset import (
-    COLUMNS,
-    Label,
-    LabelError,
     RepDataset,
     Sample,
-    augmented,
     collate,
     cut,
     data_hash,
     load_samples,
     matching,
     observable,
-    read_labels,
-    refleshed,
     samples_of,
     split_people,
 )
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
+from src.motion.labels import Label, LabelError, read_labels
 from src.motion.reps import Rep, find_reps
 
-ROW = {
-    "clip": "a.mp4",
-    "subject": "ann",
-    "view": "side",
-    "overarch": "1",
-    "tuck": "",
-    "feet_too_far": "0",
-    "partial_range": "0",
-}
+ROW = {"clip": "a.mp4", "subject": "ann", "view": "side", "overarch": "1"}
 NAN = float("nan")
-
-
-def test_a_good_table_is_read(tmp_path):
-    write_labels(
-        tmp_path,
-        [ROW | {"start_s": "0", "end_s": "2.5"}, ROW | {"start_s": "2.5", "end_s": "4"}, ROW | {"clip": "b, ü.mp4"}],
-    )
-    first, second, third = read_labels(tmp_path / "labels.csv")
-    assert first.faults[0] == 1.0 and np.isnan(first.faults[1]) and first.faults[2:] == (0.0, 0.0)
-    assert (first.start_s, first.end_s, second.start_s, third.start_s) == (
-        0.0,
-        2.5,
-        2.5,
-        None,
-    ) and third.clip == "b, ü.mp4"
-    text = (tmp_path / "labels.csv").read_bytes()
-    (tmp_path / "labels.csv").write_bytes(b"\xef\xbb\xbf" + text)  # as spreadsheets write it
-    assert len(read_labels(tmp_path / "labels.csv")) == 3
-
-
-@pytest.mark.parametrize(
-    ("change", "names"),
-    [
-        ({"overarch": "2"}, ["line 2", "overarch", "'2'"]),
-        ({"tuck": "yes"}, ["line 2", "tuck", "'yes'"]),
-        ({"overarch": "nan"}, ["line 2", "overarch"]),
-        ({"start_s": "one", "end_s": "2"}, ["line 2", "start_s", "'one'"]),
-        ({"start_s": "1"}, ["line 2", "start_s", "end_s"]),
-        ({"start_s": "3", "end_s": "2"}, ["line 2", "'3'", "'2'"]),
-        ({"start_s": "-1", "end_s": "2"}, ["line 2", "'-1'"]),
-        ({"start_s": "nan", "end_s": "2"}, ["line 2", "'nan'"]),
-        ({"start_s": "0", "end_s": "inf"}, ["line 2", "'inf'"]),
-        ({"clip": " "}, ["line 2", "clip"]),
-        ({"subject": ""}, ["line 2", "subject"]),
-        ({"view": "sideways"}, ["line 2", "view", "'sideways'"]),
-    ],
-)
-def test_a_bad_cell_is_named(tmp_path, change, names):
-    write_labels(tmp_path, [ROW | change])
-    with pytest.raises(LabelError) as caught:
-        read_labels(tmp_path / "labels.csv")
-    assert all(name in str(caught.value) for name in ["labels.csv", *names]) and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "times",
-    [
-        [("0", "2"), ("1.9", "3")],
-        [("", ""), ("1", "2")],
-        [("1", "2"), ("", "")],
-        [("", ""), ("", "")],
-        [("1", "2"), ("1", "2")],
-    ],
-)
-def test_rows_that_claim_the_same_second_are_refused(tmp_path, times):
-    write_labels(tmp_path, [ROW | {"start_s": start, "end_s": end} for start, end in times])
-    with pytest.raises(LabelError, match="a.mp4 overlap"):
-        read_labels(tmp_path / "labels.csv")
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        (",".join(COLUMNS).replace("overarch", "overach") + "\n", "overarch"),
-        (",".join(COLUMNS) + ",overarhc\n", "overarhc"),
-        (",".join([*COLUMNS, "tuck"]) + "\n", "tuck"),
-        ("", "clip"),
-        (",".join(COLUMNS) + "\na.mp4,ann\n", "line 2"),
-        (",".join(COLUMNS) + "\n" + "a," * 20 + "\n", "line 2"),
-    ],
-    ids=["misspelt column", "unknown column", "column twice", "empty", "few cells", "many cells"],
-)
-def test_a_table_of_another_shape_is_named(tmp_path, text, names):
-    (tmp_path / "labels.csv").write_text(text)
-    with pytest.raises(LabelError) as caught:
-        read_labels(tmp_path / "labels.csv")
-    assert names in str(caught.value) and "labels.csv" in str(caught.value)
-
-
-def test_an_unreadable_table_is_named(tmp_path):
-    with pytest.raises(LabelError, match="labels.csv"):
-        read_labels(tmp_path / "labels.csv")
-    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00clip")
-    with pytest.raises(LabelError, match="labels.csv"):
-        read_labels(tmp_path / "labels.csv")
 
 
 def sample(subject, split=""):
@@ -267,36 +170,6 @@ def test_what_is_hidden_and_what_could_be_judged():
     oblique = Label("a", "ann", None, None, (1.0, 0.0, 0.0, 1.0), "oblique", hidden=())
     np.testing.assert_array_equal(observable(oblique), [NAN, NAN, 1, 1])
     assert np.isnan(observable(Label("a", "ann", None, None, (1.0,) * 4, "side"))).all()  # the table does not say
-
-
-def test_an_unknown_hidden_fault_is_refused(tmp_path):
-    row = {"clip": "a.mp4", "subject": "ann", "view": "side"}
-    write_labels(tmp_path, [row | {"hidden": "tuck overarch"}])
-    assert read_labels(tmp_path / "labels.csv")[0].hidden == ("tuck", "overarch")
-    write_labels(tmp_path, [row | {"hidden": "tuk"}])
-    with pytest.raises(LabelError, match="column hidden: 'tuk'"):
-        read_labels(tmp_path / "labels.csv")
-
-
-@settings(max_examples=25)
-@given(seed=st.integers(0, 9999), fps_hz=st.sampled_from([8.0, 15.0, 30.0]))
-def test_augmenting_changes_a_copy_and_keeps_the_time(seed, fps_hz):
-    track = thrust(1, fps_hz, occlusion=0.1)
-    before = track.keypoints.copy()
-    keypoints, rate = augmented(track.keypoints, fps_hz, np.random.default_rng(seed))
-    assert np.array_equal(track.keypoints, before, equal_nan=True) and keypoints.dtype == np.float32
-    assert 0.85 * len(before) / fps_hz - 0.4 < len(keypoints) / rate <= len(before) / fps_hz + 1 / rate
-    nothing = np.isnan(keypoints[..., 0])
-    assert (keypoints[nothing][:, 2] == 0).all() and not nothing.all()
-
-
-def test_other_flesh_moves_the_outline_and_nothing_else():
-    track = thrust(1)
-    moved = [refleshed(track.keypoints, np.random.default_rng(seed)) - track.keypoints for seed in range(40)]
-    trunk_px = np.linalg.norm(track.keypoints[0, 11, :2] - track.keypoints[0, 5, :2])
-    assert all((change[:, :21] == 0).all() and (change[..., 2] == 0).all() for change in moved)
-    sizes = np.array([np.abs(change[:, 21:, :2]).max() / trunk_px for change in moved])
-    assert 0.01 < sizes.min() and sizes.max() < 0.25 and sizes.std() > 0.01
 
 
 def test_augmentation_is_seeded_by_epoch_and_item():

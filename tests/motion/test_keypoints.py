@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from src.motion.keypoints import HIP_THRUST, Track, TrackError, mirror
+from src.motion.keypoints import HIP_THRUST, Track, TrackError, middle, mirror
 
 K = len(HIP_THRUST)
 
@@ -84,3 +84,24 @@ def test_a_damaged_file_is_a_track_error_that_names_it(tmp_path, damage):
 def test_seconds_run_at_the_frame_rate():
     track = thrust(1, 25.0)
     np.testing.assert_allclose(track.seconds, np.arange(len(track.keypoints)) / 25.0, rtol=1e-6)
+
+
+def test_a_track_of_another_skeleton_may_have_three_dimensions(tmp_path):
+    keypoints = np.random.default_rng(0).random((5, 19, 4), np.float32)
+    Track(keypoints, 50.0, (0, 0), "mocap", skeleton="body_19").save(tmp_path / "a.npz")
+    again = Track.load(tmp_path / "a.npz")
+    assert np.array_equal(again.keypoints, keypoints) and again.skeleton == "body_19"
+    for shape in ((5, 19, 5), (5, 19)):
+        with pytest.raises(TrackError, match="3 or 4"):
+            Track(np.zeros(shape, np.float32), 50.0, (0, 0), "mocap", skeleton="body_19")
+    with pytest.raises(TrackError, match="3"):  # hip thrusts are seen in a picture
+        Track(np.zeros((5, K, 4), np.float32), 50.0, (640, 360), "x")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_middle_lies_between_left_and_right_and_needs_both(kind):
+    keypoints = np.zeros((2, K, 3), kind)
+    keypoints[:, HIP_THRUST.index("left_knee"), :2], keypoints[:, HIP_THRUST.index("right_knee"), :2] = (2, 4), (6, 8)
+    keypoints[1, HIP_THRUST.index("right_knee"), :2] = np.nan
+    knee = middle(keypoints, "knee")
+    assert knee.dtype == kind and knee[0].tolist() == [4, 6] and np.isnan(knee[1]).all()

@@ -3,7 +3,7 @@ import pytest
 from conftest import FACTS, random_core, thrust
 
 from src.motion.changes import at_tempo
-from src.motion.dataset import Label
+from src.motion.labels import Label
 from src.motion.verdict import judge_track
 from src.report.costs import Scores, compare, label_scores
 from src.report.judged import Checkpoint

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from conftest import FACTS, random_core, thrust, write_people
 
-from src.motion.dataset import Label, collate, item, load_samples
+from src.motion.dataset import collate, item, load_samples
+from src.motion.labels import Label
 from src.report.judged import MODEL, Checkpoint, clip_label, judge_clips, judged_reps
 
 NAN = float("nan")

@@ -1,6 +1,6 @@
 import pytest
 
-from src.motion.dataset import LabelError
+from src.motion.labels import LabelError
 from src.report.tables import ahead, baseline, cell, write_readme
 
 NAN = float("nan")

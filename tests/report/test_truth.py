@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.motion.dataset import LabelError, Sample
+from src.motion.dataset import Sample
 from src.motion.faults import FAULTS, QUANTITIES, judge
+from src.motion.labels import LabelError
 from src.motion.reps import Rep
 from src.report.truth import COLUMNS, read_truth, severity, truth_at
 

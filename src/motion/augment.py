@@ -1,0 +1,53 @@
+"""What another body, camera or detector would have made of a rep: the changes that training puts onto keypoints."""
+
+import numpy as np
+
+from src.motion.keypoints import HIP_THRUST, Floats, middle
+
+OUTLINES = (
+    [HIP_THRUST.index(f"back_{at}") for at in (25, 50, 75)],
+    [HIP_THRUST.index(f"front_{at}") for at in (25, 50, 75)],
+)
+FLESH = ((0.0, 0.02, 0.0, 0.02), (0.0, 0.03, -0.02, 0.04))
+"""Back and front outline of other bodies and clothes, trunk lengths towards the front: mean and spread of a constant, and of what
+comes with straight hips. Rendered bodies vary less: on real bridges without a fault the front sinks by 0.05-0.09 to lockout."""
+
+
+def refleshed(keypoints: Floats, rng: np.random.Generator) -> Floats:
+    """Keypoints (T, 27, 3) with the trunk's outline of another body: the low back's own movement stays, soft tissue's changes."""
+    shoulder, hip, knee = (middle(keypoints, part) for part in ("shoulder", "hip", "knee"))
+    chord = hip - shoulder
+    back, front = (keypoints[:, rows, :2] for rows in OUTLINES)
+    normal = np.stack([-chord[:, 1], chord[:, 0]], axis=-1)  # (T, 2), a trunk long
+    normal = normal * np.where(((front - back).mean(axis=1) * normal).sum(axis=-1) >= 0, 1, -1)[:, None]
+    height = np.nan_to_num(((shoulder + knee) / 2 - hip)[:, 1], nan=0.0)
+    straight = (height - height.min()) / max(float(np.ptp(height)), 1e-6)  # (T,) 0 at the bottom, 1 at lockout
+    changed = keypoints.copy()
+    for rows, (mean, spread, sink, wide) in zip(OUTLINES, FLESH, strict=True):
+        amount = rng.normal(mean, spread) + rng.normal(sink, wide) * straight
+        moved = amount[:, None] + rng.normal(0.0, 0.006, len(rows))  # (T, 3)
+        changed[:, rows, :2] += np.nan_to_num(moved[..., None] * normal[:, None]).astype(np.float32)
+    return changed
+
+
+def augmented(keypoints: Floats, fps_hz: float, rng: np.random.Generator) -> tuple[Floats, float]:
+    """What another body, camera or detector would have made of the rep: flesh, cut, rate, roll, jitter, gaps; never the label."""
+    ends = (rng.uniform(0.0, 0.2, 2) * fps_hz).astype(int)
+    if len(keypoints) - ends.sum() > 8:
+        keypoints = keypoints[ends[0] : len(keypoints) - ends[1]]
+    if rng.random() < 0.3 and len(keypoints) >= 32:
+        keypoints, fps_hz = keypoints[::2], fps_hz / 2
+    keypoints = refleshed(keypoints, rng) if keypoints.shape[1] == len(HIP_THRUST) else keypoints.copy()
+    xy = keypoints[..., :2]
+    if not np.isfinite(xy).any():
+        return keypoints, fps_hz
+    flat = xy.reshape(-1, 2)
+    size = float((np.nanmax(flat, axis=0) - np.nanmin(flat, axis=0)).max())  # px, about a body
+    roll = np.radians(rng.normal(0.0, 2.0))
+    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]], np.float32)
+    xy[:] = xy @ turn + rng.normal(0.0, 0.003 * size, xy.shape) + rng.normal(0.0, 0.004 * size, (1, *xy.shape[1:]))
+    gone = rng.random(keypoints.shape[1]) < 0.04
+    keypoints[:, gone] = (np.nan, np.nan, 0.0)
+    gaps = rng.random(keypoints.shape[:2]) < 0.03
+    keypoints[gaps] = (np.nan, np.nan, 0.0)
+    return keypoints, fps_hz
