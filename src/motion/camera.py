@@ -10,7 +10,7 @@ from src.motion.kinematics import Performance
 
 Array = NDArray[np.float64]
 
-VIEWS = {"side": (0.65, 0.0, 30.0), "oblique": (0.20, 30.0, 60.0), "frontal": (0.15, 60.0, 90.0)}
+VIEWS = {"side": (0.78, 0.0, 30.0), "oblique": (0.13, 30.0, 60.0), "frontal": (0.09, 60.0, 90.0)}
 """Share of clips and range of the camera's azimuth (deg) against the normal of the person's own sagittal plane."""
 SIZES_PX = ((640, 360), (854, 480), (1280, 720), (1920, 1080), (640, 480))
 

@@ -121,7 +121,7 @@ def sample_person(rng: np.random.Generator) -> Person:
 def sample_setup(rng: np.random.Generator, person: Person) -> Setup:
     """Bench 0.30-0.50 m (one set in six on the floor), load, feet and habits; ``shin_deg`` is the clean habit -8..9."""
     floor = rng.random() < 1 / 6
-    load = str(rng.choice(LOADS, p=(0.5, 0.15, 0.35) if floor else (0.3, 0.15, 0.55)))
+    load = str(rng.choice(LOADS, p=(0.6, 0.15, 0.25) if floor else (0.4, 0.15, 0.45)))
     arms = str(rng.choice([a for a in ARMS if (a != "bar" or load != "none") and (a != "bench" or not floor)]))
     plate_m = {"none": 0.0, "dumbbell": _between(rng, 0.15, 0.03, 0.1, 0.2)}.get(load, float(rng.choice(PLATES_M)))
     knees = rng.normal(3, 5) + rng.normal(0, 2.5, 2)
