@@ -10,6 +10,8 @@ from src.motion.person import Person, Setup
 
 Array = NDArray[np.float64]
 
+SHORTEST = 0.6
+"""A rep lacks at most this part of its range: whoever moves less than that has not tried, and nobody would count it."""
 SET_SHARE = {"overarch": 0.39, "tuck": 0.52, "feet_too_far": 0.24, "partial_range": 0.38}
 """Chance that a set is faulty at all (tuck: of the sets left without overarch).
 
@@ -139,8 +141,8 @@ def _targets(
     bottom = np.maximum(habit + rng.normal(0, 1.6, reps + 1), floor_deg)
     top = np.clip(person.lockout_deg + rng.normal(0, 1.2) + rng.normal(0, 0.9, reps), 171, 183)
     fullest = top - bottom[:-1]
-    bottom[:-1] += np.minimum(0.5 * severity.partial_range, 0.75) * severity.shallow * fullest
-    top -= np.minimum(34 * severity.partial_range, 0.8 * fullest) * (not severity.shallow)
+    bottom[:-1] += np.minimum(0.5 * severity.partial_range, SHORTEST) * severity.shallow * fullest
+    top -= np.minimum(34 * severity.partial_range, SHORTEST * fullest) * (not severity.shallow)
     top += 15 * severity.overarch * (severity.style == "above")
     lumbar = person.lumbar_rest_deg + rng.normal(0, 1.0) + rng.normal(0, 0.7, reps)
     lumbar += 17 * severity.overarch * (0.65 if severity.style == "above" else 1.0) - 15 * severity.tuck
