@@ -33,24 +33,32 @@ NEAR = 0.35
 MAX_PEOPLE = 3
 LYING = 0.7
 """Trunks are lying when their horizontal share is at least this (45 degrees)."""
+WRONG_WAY = 0.5
+"""Horizontal share of a trunk that lies the other way from which it is a mistake: the network took feet for the head."""
 
 
 @dataclass(eq=False)
 class Person:
-    """One candidate: a row per key frame seen (frame number, region, lying share) and keypoints per frame."""
+    """One candidate: a row per key frame seen (frame number, region, lying share) and keypoints per frame.
+
+    heading: sum of the trunk's horizontal shares in all key frames, above 0 when the hips lie right of the shoulders.
+    """
 
     frames: list[int] = field(default_factory=list)
     regions: list[Doubles] = field(default_factory=list)
     lying: list[float] = field(default_factory=list)
     pieces: dict[int, Floats] = field(default_factory=dict)
+    heading: float = 0.0
 
     def see(self, frame: int, pose: Pose, i: int) -> None:
-        """Note the region that landmarks i of a key frame's pose give."""
+        """Note the region that landmarks i of a key frame's pose give, unless they take the feet for the head."""
         points = pose.points[i]
-        self.frames.append(frame)
-        self.regions.append(region(points[HIP_CENTRE, :2], points[RIM, :2]))
-        trunk = points[[23, 24], :2].mean(0) - points[[11, 12], :2].mean(0)
-        self.lying.append(float(abs(trunk[0]) / max(np.hypot(*trunk), 1e-6)))
+        (across,) = lies(points[None])
+        self.heading += float(across)
+        if not self.frames or not wrong_way(across, self.heading):
+            self.frames.append(frame)
+            self.regions.append(region(points[HIP_CENTRE, :2], points[RIM, :2]))
+            self.lying.append(float(abs(across)))
 
     def steady(self, frames: NDArray[np.int64], fps_hz: float) -> Doubles:
         """Regions (N, 4) at frame numbers (N,): what was seen for seconds around, where it is like now; NaN if nothing.
@@ -67,6 +75,19 @@ class Person:
         likeness = np.exp(-0.5 * (moved**2 + turned**2))
         mean = _mean(_hann(frames_apart / (STEADY_S * fps_hz + KEY_EVERY)) * likeness, rows)
         return np.column_stack([mean[:, :2], np.exp(mean[:, 2]), np.arctan2(mean[:, 4], mean[:, 3])])
+
+
+def lies(points: Doubles) -> Doubles:
+    """Horizontal shares (B,) of the trunks of landmarks (B, 33 or more, 3), + = hips right of the shoulders, 0 upright."""
+    trunk = points[:, [23, 24], :2].mean(1) - points[:, [11, 12], :2].mean(1)
+    across: Doubles = trunk[:, 0] / np.maximum(np.hypot(*trunk.T), 1e-6)
+    return across
+
+
+def wrong_way(across: NDArray[np.floating], heading: float) -> NDArray[np.bool_]:
+    """Which trunks with these horizontal shares (B,) lie the other way than ``heading``: nobody turns about during a set."""
+    wrong: NDArray[np.bool_] = across * np.sign(heading) < -WRONG_WAY
+    return wrong
 
 
 def _hann(distance: Doubles) -> Doubles:
@@ -177,14 +198,21 @@ def _landmarks(
         piece = person.pieces[start] = absent(len(block))
         for i in range(0, len(seen), batch):
             rows = seen[i : i + batch]
-            jobs.append(pool.submit(_fill, pose, piece, rows, [block[t] for t in rows], regions[rows]))
+            jobs.append(pool.submit(_fill, pose, person.heading, piece, rows, [block[t] for t in rows], regions[rows]))
     return jobs
 
 
-def _fill(pose: BlazePose, piece: Floats, rows: NDArray[np.int64], frames: Sequence[Bytes], regions: Doubles) -> None:
-    """Keypoints of frames (B, H, W, 3) in regions (B, 4) into rows (B,) of a piece, where the person is there."""
+def _fill(
+    pose: BlazePose,
+    heading: float,
+    piece: Floats,
+    rows: NDArray[np.int64],
+    frames: Sequence[Bytes],
+    regions: Doubles,
+) -> None:
+    """Keypoints of frames (B, H, W, 3) in regions (B, 4) into rows (B,) of a piece, where the person is there and lies right."""
     look = pose.look(frames, regions, masks=True)
-    there = look.presence >= MIN_SCORE
+    there = (look.presence >= MIN_SCORE) & ~wrong_way(lies(look.points), heading)
     piece[rows[there]] = posed(look)[there]
 
 

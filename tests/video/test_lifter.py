@@ -222,3 +222,22 @@ def test_masks_give_the_outline():
     keypoints = lifter.posed(Pose(points, np.ones(1), masks, region))[0]
     back, front = (keypoints[HIP_THRUST.index(n)] for n in ("back_50", "front_50"))
     assert back[1] > 300 > front[1] and back[2] > 0.8 and front[2] > 0.8
+
+
+def test_feet_taken_for_the_head_leave_gaps_not_a_turned_lifter():
+    def people(t):
+        return [body((200, 300), (100, 0)) if 60 <= t < 90 else lifting(t)]
+
+    track = lifter.follow(FakePose(people), frames(240), FPS_HZ, SIZE_PX)
+    across = (
+        track.keypoints[:, HIP_THRUST.index("left_hip"), 0] - track.keypoints[:, HIP_THRUST.index("left_shoulder"), 0]
+    )
+    assert np.isnan(across[60:90]).all() and (across[:60] > 0).all() and (across[90:] > 0).all()
+
+
+def test_who_sits_up_is_not_turned():
+    track = lifter.follow(FakePose(lambda t: [standing(t) if t > 150 else lifting(t)]), frames(240), FPS_HZ, SIZE_PX)
+    assert np.isfinite(track.keypoints[:150, HIP_THRUST.index("left_hip"), 0]).all()
+    assert (
+        not lifter.wrong_way(np.array([0.0, 0.4, -0.4]), -3.0).any() and lifter.wrong_way(np.array([0.6]), -3.0).all()
+    )
