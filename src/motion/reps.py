@@ -9,10 +9,14 @@ from src.motion.keypoints import SKELETONS, Track
 
 Array = NDArray[np.float64]
 
-MIN_RISE = 0.12
+MIN_RISE = 0.08
 """Smallest hip excursion of a rep, in body scales (mean of trunk, thigh and shank); a half rep measures about 0.2."""
 MIN_SHARE = 0.33
 """Smallest excursion as a share of the set's largest; a half rep is one, a fidget is none."""
+CLEAR_SHARE = 0.6
+"""Of the set's rise: so high must a rep come whose fall is cut off, and from below that the first one must begin."""
+SHORT = 0.4
+"""What lasts less than this share of the set's usual rep is a fidget."""
 MIN_REP_S, MAX_REP_S = 0.5, 15.0
 EDGE = 0.12
 """A rep starts and ends where the hips leave and reach the lowest 12 % of its excursion."""
@@ -188,12 +192,16 @@ def reps_in(height: Array, fps_hz: float, offset_s: float) -> list[Rep]:
     highest = float(np.median(np.sort(height[tops])[-3:]))
     reps = []
     for top in tops:
-        if height[top] - floor >= MIN_SHARE * (highest - floor):
-            before = max(t for t in lows if t < top)
-            after = min((t for t in lows if t > top), default=None)
+        before = max(t for t in lows if t < top)
+        after = min((t for t in lows if t > top), default=None)
+        clear = floor + CLEAR_SHARE * (highest - floor)
+        level = floor + MIN_SHARE * (highest - floor) if after is not None and height[after] < clear else clear
+        if height[top] >= level and (top > tops[0] or height[before] < clear):
             rep = bounded(height, before, top, after, floor, fps_hz, offset_s)
             reps.append(replace(rep, rise=rise_of(height, before, top, deepest)))
-    return [rep for rep in reps if MIN_REP_S <= rep.end_s - rep.start_s <= MAX_REP_S]
+    usual_s = float(np.median([rep.end_s - rep.start_s for rep in reps])) if reps else 0.0
+    least_s = {True: max(MIN_REP_S, SHORT * usual_s), False: MIN_REP_S}  # nobody knows how long a cut-off rep lasted
+    return [rep for rep in reps if least_s[rep.complete] <= rep.end_s - rep.start_s <= MAX_REP_S]
 
 
 def rises(points: list[tuple[int, bool]], height: Array) -> list[tuple[int, float]]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.motion.keypoints import HIP_THRUST, Track, mirror
-from src.motion.reps import find_reps, hip_motion, rise_of, turning_points, working_floor
+from src.motion.reps import find_reps, hip_motion, reps_in, rise_of, turning_points, working_floor
 
 HIPS = [HIP_THRUST.index(f"{side}_hip") for side in ("left", "right")]
 
@@ -152,3 +152,25 @@ def test_half_reps_before_a_full_one_are_known_as_half():
     assert usual == pytest.approx(-0.25) and deepest == pytest.approx(-0.4)
     found = [rise_of(height, max(t for t in lows if t < top), top, deepest) for top in tops]
     assert found == pytest.approx([0.1, 0.1, 0.4], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("moves", "counted"),
+    [
+        ([], 3),
+        ([(0.3, 0.7, 0.25)], 3),  # a quick shove of a third of the range before the set
+        ([(0.3, 0.8, 0.5)], 3),  # a quick, high one
+        ([(12.8, 14.6, 0.2)], 3),  # a last rise, cut off below six tenths of the range
+        ([(12.8, 14.6, 0.4)], 4),  # and one above it
+        ([(4.6, 7.2, 0.2)], 3),  # a slow, low rep among the others counts: three instead of two full ones
+    ],
+)
+def test_what_is_a_rep_beside_full_ones(moves, counted):
+    seconds = np.arange(0, 14, 1 / 30)
+    height = np.full(len(seconds), -0.5)
+    full = [(1, 4, 0.5), (4.6, 7.2, 0.5), (8, 11, 0.5)]
+    taken = {first for first, _, _ in moves}
+    for first, last, rise in [*(rep for rep in full if rep[0] not in taken), *moves]:
+        inside = np.clip((seconds - first) / (last - first), 0, 1)
+        height += rise * np.sin(np.pi * inside) ** 2
+    assert len(reps_in(height, 30.0, 0.0)) == counted
