@@ -74,11 +74,26 @@ class Imitate:
 
 
 @dataclass
+class Skeleton:
+    """A skeleton that the project knows by name, or a new one with its points."""
+
+    name: str
+    points: list[str]
+    bones: list[list[str]]
+    dimensions: int
+
+
+@dataclass
 class Train:
     """Settings of ``src.train``."""
 
     poses_dir: Path
     models_dir: Path
+    skeleton: Skeleton
+    labels: list[str]
+    head: str
+    features: str
+    reps: str
     validation_share: float
     test_share: float
     frames: int

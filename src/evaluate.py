@@ -11,15 +11,25 @@ from rich.markdown import Markdown
 
 from src.config import Evaluate, git_revision, run_stage
 from src.motion.dataset import Count, Sample, data_hash, load_samples
-from src.motion.faults import FAULT_KEYS
+from src.motion.heads import HEADS, Head
 from src.motion.labels import LabelError, read_labels
 from src.motion.metrics import resampled
 from src.motion.model import Core, load_model
+from src.motion.task import HIP_THRUSTS
 from src.motion.verdict import Verdict
 from src.report.baselines import fit_baselines
 from src.report.card import card
 from src.report.figures import reliability_figure, risk_figure, save, severity_figure
-from src.report.judged import MODEL, Checkpoint, Judged, clip_label, judge_clips, judged_reps, labels_of
+from src.report.judged import (
+    MODEL,
+    Checkpoint,
+    Judged,
+    clip_label,
+    judge_clips,
+    judged_directly,
+    judged_reps,
+    labels_of,
+)
 from src.report.numbers import (
     Thresholds,
     judge_clip_faults,
@@ -51,31 +61,46 @@ def parts_of(samples: Sequence[Sample], facts: Mapping[str, Any], path: Path) ->
 def judge_all(
     core: Core, facts: dict[str, Any], parts: Mapping[str, list[Sample]], tested: Sequence[Count], cfg: Evaluate
 ) -> tuple[Judged, Judged, Verdicts]:
-    """Validation and test reps under the model and the baselines, and the verdicts of their clips."""
-    held = [*parts["validation"], *parts["test"]]
-    clips = dict.fromkeys([*((c.folder, c.clip) for c in tested), *((s.folder, s.clip) for s in held)])
-    print(f"evaluate: judging {len(clips)} clips")
-    verdicts = judge_clips(Checkpoint(core, facts), cfg.poses_dir, list(clips))
-    truths = {folder: read_truth(cfg.poses_dir / folder / "truth.csv") for folder in {s.folder for s in held}}
-    order = [parts["train"], parts["validation"], parts["test"]]
-    print(f"evaluate: fitting baselines to {len(order[0])} reps")
-    learnt = fit_baselines(core, order, [labels_of(part) for part in order[:2]], cfg.kernels, cfg.seed)
+    """Validation and test reps under the model and the baselines, and the verdicts of their clips.
+
+    Reps that are found are judged as ``predict`` judges them, within their clip; reps that labels time, one by one.
+    """
+    scorer, held = Checkpoint(core, facts), [parts["validation"], parts["test"]]
+    if core.task.reps == "found":
+        judged, verdicts = judge_as_predict(scorer, held, tested, cfg.poses_dir)
+    else:
+        judged, verdicts = [judged_directly(part, scorer) for part in held], {}
+    print(f"evaluate: fitting baselines to {len(parts['train'])} reps")
+    known = [labels_of(parts[name]) for name in ("train", "validation")]
+    learnt = fit_baselines(core, [parts["train"], *held], known, cfg.kernels, cfg.seed)
     validation, test = (
-        judged_reps(part, verdicts, [truth_at(s, truths[s.folder]) for s in part]).with_scores(
-            {name: scores[i] for name, scores in learnt.items()}
-        )
-        for i, part in enumerate(order[1:])
+        rows.with_scores({name: scores[i] for name, scores in learnt.items()}) for i, rows in enumerate(judged)
     )
     return validation, test, verdicts
 
 
+def judge_as_predict(
+    scorer: Checkpoint, held: Sequence[list[Sample]], tested: Sequence[Count], poses_dir: Path
+) -> tuple[list[Judged], Verdicts]:
+    """Reps of the held parts and the verdicts of their clips and of all test clips."""
+    samples = [sample for part in held for sample in part]
+    clips = dict.fromkeys([*((c.folder, c.clip) for c in tested), *((s.folder, s.clip) for s in samples)])
+    print(f"evaluate: judging {len(clips)} clips")
+    verdicts = judge_clips(scorer, poses_dir, list(clips))
+    truths = {folder: read_truth(poses_dir / folder / "truth.csv") for folder in {s.folder for s in samples}}
+    labels = tuple(scorer.labels)
+    return [
+        judged_reps(part, verdicts, [truth_at(s, truths[s.folder]) for s in part], labels) for part in held
+    ], verdicts
+
+
 def judge_folder(
-    judged: Judged, thresholds: Thresholds, bands: Mapping[str, dict[str, float]], cfg: Evaluate
+    judged: Judged, thresholds: Thresholds, bands: Mapping[str, dict[str, float]], head: Head, cfg: Evaluate
 ) -> dict[str, Any]:
     """Everything about one folder's test reps."""
     draws = resampled(judged.people, cfg.bootstrap, np.random.default_rng(cfg.seed))
-    faults = {key: judge_fault(judged, i, thresholds, bands[key], draws) for i, key in enumerate(FAULT_KEYS)}
-    for i, key in enumerate(FAULT_KEYS):
+    faults = {key: judge_fault(judged, i, thresholds, bands[key], draws) for i, key in enumerate(judged.labels)}
+    for i, key in enumerate(judged.labels):
         limit = float(thresholds[MODEL][i])
         faults[key]["severity"] = judge_severity(judged, i, limit, cfg.bootstrap, cfg.seed)
     strata = judge_strata(judged, thresholds, cfg.bootstrap, cfg.seed)
@@ -83,16 +108,19 @@ def judge_folder(
         f"macro_{name}": mean_of_known([fault[name]["value"] for fault in faults.values()])
         for name in ("average_precision", "f1")
     }
+    macro |= head.overall(judged.faults, judged.scores[MODEL])
     return {"faults": faults, **macro, "people": len(set(judged.people)), "strata": strata}
 
 
-def judge_folder_clips(counts: Sequence[Count], verdicts: Verdicts, cfg: Evaluate) -> dict[str, Any]:
+def judge_folder_clips(
+    counts: Sequence[Count], verdicts: Verdicts, keys: tuple[str, ...], cfg: Evaluate
+) -> dict[str, Any]:
     """Clip decisions of one folder's test people."""
-    table = read_labels(cfg.poses_dir / counts[0].folder / "labels.csv")
-    labels = np.stack([clip_label([row for row in table if row.clip == c.clip]) for c in counts])
+    table = read_labels(cfg.poses_dir / counts[0].folder / "labels.csv", keys)
+    labels = np.stack([clip_label([row for row in table if row.clip == c.clip], keys) for c in counts])
     people = [c.subject for c in counts]
     draws = resampled(people, cfg.bootstrap, np.random.default_rng(cfg.seed))
-    return judge_clip_faults(labels, [verdicts.get((c.folder, c.clip)) for c in counts], draws)
+    return judge_clip_faults(labels, keys, [verdicts.get((c.folder, c.clip)) for c in counts], draws)
 
 
 def save_figures(folder: Path, name: str, judged: Judged, faults: Mapping[str, Any]) -> None:
@@ -107,7 +135,8 @@ def save_figures(folder: Path, name: str, judged: Judged, faults: Mapping[str, A
 def work(cfg: Evaluate) -> None:
     """Write ``evaluate.json``, the figures of each folder, the model card and the table; print the table."""
     core, facts = load_model(cfg.models_dir / "model.pt")
-    samples, counts = load_samples(cfg.poses_dir)
+    task, head = core.task, HEADS[core.task.head]()
+    samples, counts = load_samples(cfg.poses_dir, task)
     parts = parts_of(samples, facts, cfg.models_dir / "model.pt")
     tested = [c for c in counts if c.subject in facts["people"]["test"]]
     checked, judged, verdicts = judge_all(core, facts, parts, tested, cfg)
@@ -119,21 +148,23 @@ def work(cfg: Evaluate) -> None:
         here = [c for c in tested if c.folder == folder]
         part: dict[str, Any] = {"faults": {}, "macro_average_precision": float("nan"), "people": 0, "strata": {}}
         if len(rows := judged.of(folder)):
-            part = judge_folder(rows, thresholds, facts["thresholds"], cfg)
+            part = judge_folder(rows, thresholds, facts["thresholds"], head, cfg)
             save_figures(cfg.reports_dir / "figures", folder, rows, part["faults"])
-        part |= {"counting": judge_counts(here), "clips": judge_folder_clips(here, verdicts, cfg)}
+        part |= {"counting": judge_counts(here)}
+        part |= {"clips": judge_folder_clips(here, verdicts, task.labels, cfg) if task.reps == "found" else {}}
         report["folders"][folder] = part
     report["summary"] = {folder: part["macro_average_precision"] for folder, part in report["folders"].items()}
-    write(report, card(report, facts, parts, counts), cfg)
+    write(report, card(report, facts, parts, counts) if task == HIP_THRUSTS else "", cfg)
 
 
 def write(report: dict[str, Any], page: str, cfg: Evaluate) -> None:
-    """The report as JSON, as a table and as the model card."""
+    """The report as JSON, as a table and, where there is one, as the model card."""
     cfg.reports_dir.mkdir(parents=True, exist_ok=True)
     text = results(report)
     (cfg.reports_dir / "evaluate.json").write_text(json.dumps(without_nan(report), indent=2, allow_nan=False) + "\n")
     (cfg.reports_dir / "results.md").write_text(text)
-    (cfg.reports_dir / "model_card.md").write_text(page)
+    if page:
+        (cfg.reports_dir / "model_card.md").write_text(page)
     if cfg.readme:
         write_readme(Path(cfg.readme), text)
     Console().print(Markdown(text))

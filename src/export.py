@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from src.config import Export, run_stage
-from src.motion.keypoints import HIP_THRUST, Skeleton
 from src.motion.model import METADATA, Core, CoreOutput, ModelError, load_model
 from src.motion.parity import golden_inputs, hold_half, hold_parity
 from src.motion.verdict import FORMAT
 
+AXES = {2: "x px, y px", 3: "x, y, z"}
 INPUTS = ("keypoints", "fps_hz", "frames", "rise_ratio")
 
 
@@ -45,7 +45,8 @@ def trace(core: Core) -> ExportedProgram:
     """The graph of ``Plain`` for any number of reps and rows, without the builder's file names."""
     reps, rows = Dim("reps", min=1), Dim("rows", min=2)
     shapes = ({0: reps, 1: rows}, {0: reps}, {0: reps}, {0: reps})
-    program = torch.export.export(Plain(core), required(*golden_inputs((33,), (3,))[0]), dynamic_shapes=shapes)
+    example = required(*golden_inputs((33,), (3,), core.task.skeleton)[0])
+    program = torch.export.export(Plain(core), example, dynamic_shapes=shapes)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
@@ -104,8 +105,9 @@ PACKAGES = {".pt": (write_script, read_script), ".pt2": (write_program, read_pro
 """How a package is written and read, by suffix."""
 
 
-def metadata(facts: dict[str, Any], skeleton: Skeleton, core: Core) -> dict[str, Any]:
+def metadata(facts: dict[str, Any], core: Core) -> dict[str, Any]:
     """What an app needs to use a core without this repository."""
+    task, skeleton = core.task, core.task.skeleton
     return {
         "format": FORMAT,
         "labels": facts["labels"],
@@ -115,8 +117,12 @@ def metadata(facts: dict[str, Any], skeleton: Skeleton, core: Core) -> dict[str,
             "points": skeleton.points,
             "mirrored": skeleton.mirrored,
             "bones": skeleton.bones,
+            "dimensions": skeleton.dimensions,
         },
-        "input": "keypoints (N, T, K, 3): x px, y px, score (NaN or 0 = missing); fps_hz (N); frames (N) real rows, a rep each; "
+        "head": task.head,
+        "reps": task.reps,
+        "input": f"keypoints (N, T, K, {skeleton.dimensions + 1}): {AXES[skeleton.dimensions]}, score (NaN or 0 = missing); "
+        "fps_hz (N); frames (N) real rows, a rep each; "
         "rise_ratio (N): hip rise over the best of the set, NaN = unknown; only TorchScript takes none at all",
         "output": "probabilities (N, L), evidence (N, T, L), observability (N, L), all in [0, 1]",
         "frames": core.frames,
@@ -135,7 +141,7 @@ def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float, t
     write, read = PACKAGES[path.suffix]
     with TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
-        write(core, json.dumps(metadata(facts, HIP_THRUST, core)), part)
+        write(core, json.dumps(metadata(facts, core)), part)
         words = f"largest difference from eager {hold_parity(core, read(part), tolerance):.1e}"
         if path.suffix == ".pt" and torch.cuda.is_available():
             words += f", {hold_half(core, torch.jit.load(part, 'cuda'), tolerance_half):.1e} in fp16 on CUDA"

@@ -22,7 +22,6 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
 from src import __version__
@@ -38,18 +37,27 @@ from src.motion.dataset import (
     load_samples,
     split_people,
 )
-from src.motion.faults import FAULT_KEYS
-from src.motion.metrics import average_precision, best_threshold, calibrate, claim_threshold
+from src.motion.heads import HEADS, masked_loss
+from src.motion.keypoints import SKELETONS, Skeleton
+from src.motion.metrics import average_precision, best_threshold, claim_threshold
 from src.motion.model import Core, save_model
+from src.motion.task import Task
 
 matplotlib.use("Agg")
 
 
-def masked_loss(logits: Tensor, faults: Tensor) -> Tensor:
-    """Binary cross entropy over the known labels (N, L); NaN labels weigh nothing, a batch without any gives 0."""
-    known = torch.isfinite(faults)
-    loss = binary_cross_entropy_with_logits(logits, torch.where(known, faults, 0.0), reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
+def task_of(cfg: Train) -> Task:
+    """What the settings ask to learn; ``TaskError`` says why that cannot be."""
+    given = cfg.skeleton
+    bones = tuple((start, end) for start, end in given.bones)
+    new = Skeleton(given.name, tuple(given.points), bones, given.dimensions)
+    skeleton = new if new.points else SKELETONS.get(new.name, new)
+    return Task(skeleton, tuple(cfg.labels), cfg.head, cfg.features, cfg.reps)
+
+
+def shape(cfg: Train) -> dict[str, Any]:
+    """The settings of a ``Core`` besides its task."""
+    return {"frames": cfg.frames, "channels": cfg.channels, "blocks": cfg.blocks, "dropout": cfg.dropout}
 
 
 class FaultModule(L.LightningModule):
@@ -57,28 +65,30 @@ class FaultModule(L.LightningModule):
 
     def __init__(self, cfg: Train, steps: int) -> None:
         super().__init__()
-        self.core = Core(frames=cfg.frames, channels=cfg.channels, blocks=cfg.blocks, dropout=cfg.dropout)
+        self.core = Core(task_of(cfg), **shape(cfg))
+        self.head = HEADS[cfg.head]()
         self.cfg, self.steps = cfg, steps
         self.seen: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Masked loss of one batch, for the faults and for whether they could be seen."""
         logits, seen = self.core.heads(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio)
-        loss = masked_loss(logits, batch.faults) + masked_loss(seen, batch.observable)
+        loss = self.head.loss(logits, batch.faults) + masked_loss(seen, batch.observable)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.faults))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Masked loss; logits are kept for the epoch's average precision."""
         logits = self.core.logits(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio)
-        self.log("val_loss", masked_loss(logits, batch.faults), prog_bar=True, batch_size=len(batch.faults))
+        loss = self.head.loss(logits, batch.faults)
+        self.log("val_loss", loss, prog_bar=True, batch_size=len(batch.faults))
         self.seen.append((logits.float().cpu(), batch.faults.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Average precision per fault over all validation people."""
         logits, faults = (torch.cat(part).double().numpy() for part in zip(*self.seen, strict=True))
         self.seen.clear()
-        for i, key in enumerate(FAULT_KEYS):
+        for i, key in enumerate(self.core.task.labels):
             if np.isfinite(ap := average_precision(faults[:, i], logits[:, i])):
                 self.log(f"val_ap_{key}", ap)
 
@@ -128,18 +138,20 @@ def logits_of(core: Core, samples: list[Sample], batch: int = 64) -> NDArray[np.
 
 
 def fit_calibration(core: Core, samples: list[Sample]) -> dict[str, dict[str, float]]:
-    """Write Platt's scale and bias into the core and return two thresholds per fault, all from validation people.
+    """Write calibration's scale and bias into the core and return two thresholds per fault, all from validation people.
 
     From ``present`` on a fault is claimed, below ``absent`` it is denied, between them the model abstains. They are the
     threshold that is right in 80 % of validation cases and the one with the best F1, in this or the other order.
     """
     logits = logits_of(core, samples)
     faults = np.stack([s.faults for s in samples]).astype(np.float64)
+    head = HEADS[core.task.head]()
+    scale, bias = head.calibrate(faults, logits)
+    core.scale[:], core.bias[:] = torch.from_numpy(scale), torch.from_numpy(bias)
+    probabilities = head(torch.from_numpy(logits * scale + bias)).numpy()
     thresholds = {}
-    for i, key in enumerate(FAULT_KEYS):
-        scale, bias = calibrate(faults[:, i], logits[:, i])
-        core.scale[i], core.bias[i] = scale, bias
-        p = 1.0 / (1.0 + np.exp(-(logits[:, i] * scale + bias)))
+    for i, key in enumerate(core.task.labels):
+        p = probabilities[:, i]
         best, claim = best_threshold(faults[:, i], p), claim_threshold(faults[:, i], p)
         thresholds[key] = {"absent": min(best, claim), "present": max(best, claim)}
     return thresholds
@@ -200,7 +212,8 @@ def work(cfg: Train) -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     L.seed_everything(cfg.seed, verbose=False)
-    samples, counts = load_samples(cfg.poses_dir)
+    task = task_of(cfg)
+    samples, counts = load_samples(cfg.poses_dir, task)
     parts = split_people(samples, cfg.validation_share, cfg.test_share, cfg.seed)
     for name, part in parts.items():
         print(f"{name}: {len(part)} reps of {len({s.subject for s in part})} people")
@@ -220,6 +233,8 @@ def work(cfg: Train) -> None:
     best = torch.load(trainer.checkpoint_callback.best_model_path, map_location="cpu", weights_only=False)
     module.load_state_dict(best["state_dict"])
     core = module.core.cpu().eval()
+    if not any(np.isfinite(s.observable).any() for s in parts["train"]):
+        core.network.trust_geometry()
     people = {name: sorted({s.subject for s in part}) for name, part in parts.items()}
     people["test"] = sorted({*people["test"], *(c.subject for c in counts if c.split == "test")})
     thresholds = fit_calibration(core, parts["validation"])
@@ -227,13 +242,12 @@ def work(cfg: Train) -> None:
         "version": __version__,
         "revision": git_revision(),
         "data": data_hash(cfg.poses_dir),
-        "labels": list(FAULT_KEYS),
+        "labels": list(task.labels),
         "thresholds": thresholds,
         "epochs": trainer.current_epoch,
         "people": people,
     }
-    settings = {"frames": cfg.frames, "channels": cfg.channels, "blocks": cfg.blocks, "dropout": cfg.dropout}
-    save_model(cfg.models_dir / "model.pt", core, settings, facts)
+    save_model(cfg.models_dir / "model.pt", core, shape(cfg), facts)
     scores = [row["val_loss"] for row in history.rows]
     shipped = history.rows[int(np.argmin(scores))] if scores else {}  # the epoch that model.pt holds
     report = {

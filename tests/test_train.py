@@ -13,7 +13,7 @@ from src.config import ConfigError, Train, load
 from src.motion.dataset import load_samples, split_people
 from src.motion.faults import FAULT_KEYS
 from src.motion.model import load_model
-from src.train import logits_of, masked_loss, work
+from src.train import logits_of, work
 
 PEOPLE = 8
 
@@ -144,14 +144,3 @@ def test_cuda_without_cuda_fails_by_name(settings, tmp_path):
     with pytest.raises(ConfigError, match="cuda") as caught:
         work(replace(settings, models_dir=tmp_path, device="cuda"))
     assert "\n" not in str(caught.value) and not list(tmp_path.rglob("*.pt"))
-
-
-def test_masked_labels_do_not_touch_the_loss():
-    logits = torch.tensor([[0.3, -2.0], [1.0, 5.0]], requires_grad=True)
-    faults = torch.tensor([[1.0, float("nan")], [0.0, float("nan")]])
-    loss = masked_loss(logits, faults)
-    loss.backward()
-    expected = (np.log1p(np.exp(-0.3)) + np.log1p(np.exp(1.0))) / 2
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
-    assert (logits.grad[:, 1] == 0).all() and (logits.grad[:, 0] != 0).all()
-    assert masked_loss(logits, torch.full((2, 2), float("nan"))).item() == 0.0

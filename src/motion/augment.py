@@ -38,16 +38,17 @@ def augmented(keypoints: Floats, fps_hz: float, rng: np.random.Generator) -> tup
     if rng.random() < 0.3 and len(keypoints) >= 32:
         keypoints, fps_hz = keypoints[::2], fps_hz / 2
     keypoints = refleshed(keypoints, rng) if keypoints.shape[1] == len(HIP_THRUST) else keypoints.copy()
-    xy = keypoints[..., :2]
-    if not np.isfinite(xy).any():
+    at, nowhere = keypoints[..., :-1], (*[np.nan] * (keypoints.shape[2] - 1), 0.0)
+    if not np.isfinite(at).any():
         return keypoints, fps_hz
-    flat = xy.reshape(-1, 2)
+    flat = at.reshape(-1, at.shape[2])
     size = float((np.nanmax(flat, axis=0) - np.nanmin(flat, axis=0)).max())  # px, about a body
     roll = np.radians(rng.normal(0.0, 2.0))
     turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]], np.float32)
-    xy[:] = xy @ turn + rng.normal(0.0, 0.003 * size, xy.shape) + rng.normal(0.0, 0.004 * size, (1, *xy.shape[1:]))
+    at[..., :2] = at[..., :2] @ turn  # in the picture's plane
+    at[:] = at + rng.normal(0.0, 0.003 * size, at.shape) + rng.normal(0.0, 0.004 * size, (1, *at.shape[1:]))
     gone = rng.random(keypoints.shape[1]) < 0.04
-    keypoints[:, gone] = (np.nan, np.nan, 0.0)
+    keypoints[:, gone] = nowhere
     gaps = rng.random(keypoints.shape[:2]) < 0.03
-    keypoints[gaps] = (np.nan, np.nan, 0.0)
+    keypoints[gaps] = nowhere
     return keypoints, fps_hz

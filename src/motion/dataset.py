@@ -1,6 +1,7 @@
 """Labelled reps: find the reps in each track, join both, split by person, batch.
 
-The reps come from ``find_reps`` and not from the labels' times, so the model learns on the very cuts that prediction makes.
+Reps of hip thrusts come from ``find_reps`` and not from the labels' times, so the model learns on the very cuts that prediction
+makes. Reps of other movements are where the labels say.
 """
 
 import hashlib
@@ -15,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.motion.faults import FAULT_KEYS, FAULTS
-from src.motion.keypoints import Floats, Track
+from src.motion.keypoints import Floats, Track, TrackError
 from src.motion.labels import Label, LabelError, read_labels, refuse_two_splits
 from src.motion.reps import Rep, find_reps, rise_ratios
+from src.motion.task import HIP_THRUSTS, Task, views_of
 
 MARGIN_S = 0.25
 """Kept before and after a rep, so that its start and end are seen and small errors of its cut do not matter."""
@@ -26,7 +27,7 @@ MARGIN_S = 0.25
 
 @dataclass(frozen=True)
 class Sample:
-    """One found rep with its label: keypoints (T, K, 3) of the cut, fps_hz, faults (L,) with NaN where masked.
+    """One found rep with its label: keypoints (T, K, D + 1) of the cut, fps_hz, faults (L,) with NaN where masked.
 
     rise_ratio: this rep's hip rise over the best of its clip. split: one of ``labels.SPLITS``, as labels.csv says.
     observable: (L,) 1 where a label could be judged, 0 where what carries it was hidden, NaN where nobody said.
@@ -42,11 +43,11 @@ class Sample:
     rep: Rep
     rise_ratio: float = 1.0
     split: str = ""
-    observable: Floats = field(default_factory=lambda: np.full(len(FAULT_KEYS), np.nan, np.float32))
+    observable: Floats = field(default_factory=lambda: np.full(len(HIP_THRUSTS.labels), np.nan, np.float32))
 
 
 class Batch(NamedTuple):
-    """keypoints (N, T, K, 3) padded with NaN, fps_hz (N), frames (N), faults (N, L), rise_ratio (N), observable (N, L)."""
+    """keypoints (N, T, K, D + 1) padded with NaN, fps_hz (N), frames (N), faults (N, L), rise_ratio (N), observable (N, L)."""
 
     keypoints: Tensor
     fps_hz: Tensor
@@ -71,7 +72,7 @@ class Count:
 
 
 def cut(track: Track, rep: Rep, margin_s: float = MARGIN_S) -> Floats:
-    """Keypoints (T, K, 3) of one rep with its margins."""
+    """Keypoints (T, K, D + 1) of one rep with its margins."""
     first = max(0, int(round((rep.start_s - margin_s) * track.fps_hz)))
     last = min(len(track.keypoints), int(round((rep.end_s + margin_s) * track.fps_hz)) + 1)
     return track.keypoints[first:last]
@@ -89,34 +90,47 @@ def matching(label: Label, reps: Sequence[Rep]) -> list[Rep]:
     return [best] if max(shared) > 0.5 * min(end - start, best.end_s - best.start_s) else []
 
 
-def visible(faults: tuple[float, ...], view: str) -> Floats:
+def labelled_reps(track: Track, labels: Sequence[Label]) -> list[Rep]:
+    """One rep per label, from its start to its end, the whole clip where it has no times; its top is its middle."""
+    ends = [
+        (0.0, len(track.keypoints) / track.fps_hz) if x.start_s is None or x.end_s is None else (x.start_s, x.end_s)
+        for x in labels
+    ]
+    return [Rep(start_s, (start_s + end_s) / 2, end_s, True) for start_s, end_s in sorted(ends)]
+
+
+def visible(faults: tuple[float, ...], view: str, keys: Sequence[str] = HIP_THRUSTS.labels) -> Floats:
     """Labels (L,) with NaN for faults that cannot be judged from this view; an unknown view masks nothing."""
     return np.array(
-        [v if not view or view in fault.views else np.nan for v, fault in zip(faults, FAULTS, strict=True)], np.float32
+        [v if not view or view in views_of(key) else np.nan for v, key in zip(faults, keys, strict=True)], np.float32
     )
 
 
-def observable(label: Label) -> Floats:
+def observable(label: Label, keys: Sequence[str] = HIP_THRUSTS.labels) -> Floats:
     """What the rater could judge (L,): 0 where hidden, 1 where not and the label is known, NaN elsewhere."""
     if label.hidden is None:
-        return np.full(len(FAULT_KEYS), np.nan, np.float32)
-    known = np.where(np.isfinite(visible(label.faults, label.view)), 1.0, np.nan)
-    return np.where([key in label.hidden for key in FAULT_KEYS], 0.0, known).astype(np.float32)
+        return np.full(len(keys), np.nan, np.float32)
+    known = np.where(np.isfinite(visible(label.faults, label.view, keys)), 1.0, np.nan)
+    return np.where([key in label.hidden for key in keys], 0.0, known).astype(np.float32)
 
 
-def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list[Sample], Count]:
+def samples_of(
+    track: Track, labels: Sequence[Label], folder: str, task: Task = HIP_THRUSTS
+) -> tuple[list[Sample], Count]:
     """The labelled reps of one clip that were found, and how many were labelled and found.
 
     A rep that two labels claim (two reps found as one) is left out: nobody knows which of them it shows.
     """
-    reps = find_reps(track)
+    if track.skeleton != task.skeleton.name:
+        raise TrackError(f"{labels[0].clip}: a track of skeleton {track.skeleton}; the task is {task.skeleton.name}")
+    reps = find_reps(track) if task.reps == "found" else labelled_reps(track, labels)
     ratio = dict(zip((rep.start_s for rep in reps), rise_ratios(reps), strict=True))
     pairs = [(label, rep) for label in labels for rep in matching(label, reps)]
     claims = Counter(rep.start_s for _, rep in pairs)
     samples = [
         Sample(
-            cut(track, rep), track.fps_hz, visible(label.faults, label.view), label.subject, label.clip, label.view, folder, rep,
-            ratio[rep.start_s], label.split, observable(label),
+            cut(track, rep), track.fps_hz, visible(label.faults, label.view, task.labels), label.subject, label.clip, label.view,
+            folder, rep, ratio[rep.start_s], label.split, observable(label, task.labels),
         )
         for label, rep in pairs if claims[rep.start_s] == 1
     ]  # fmt: skip
@@ -125,7 +139,7 @@ def samples_of(track: Track, labels: Sequence[Label], folder: str) -> tuple[list
     return samples, Count(first.clip, folder, first.subject, first.view, *counted)
 
 
-def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
+def load_samples(poses_dir: Path, task: Task = HIP_THRUSTS) -> tuple[list[Sample], list[Count]]:
     """Every labelled rep below ``poses_dir``: each folder with a labels.csv and one ``<clip stem>.npz`` per clip.
 
     A clip whose track is missing is skipped with a count of 0 found; no labels at all, or none found, is a ``LabelError``.
@@ -136,7 +150,8 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
     for labels_csv in sorted(poses_dir.rglob("labels.csv")):
         folder = labels_csv.parent.relative_to(poses_dir).as_posix()
         by_clip: dict[str, list[Label]] = {}
-        for label in read_labels(labels_csv):
+        for label in read_labels(labels_csv, task.labels):
+            refuse_several(label, task, labels_csv)
             by_clip.setdefault(label.clip, []).append(label)
         for clip, labels in by_clip.items():
             path = (labels_csv.parent / clip).with_suffix(".npz")
@@ -156,12 +171,19 @@ def load_samples(poses_dir: Path) -> tuple[list[Sample], list[Count]]:
                     )
                 )
                 continue
-            found, count = samples_of(Track.load(path), labels, folder)
+            found, count = samples_of(Track.load(path), labels, folder, task)
             samples += found
             counts.append(count)
     if not samples:
         raise LabelError(f"{poses_dir}: no labelled rep with a track; run python -m src.simulate or src.detect first")
     return samples, counts
+
+
+def refuse_several(label: Label, task: Task, path: Path) -> None:
+    """Of labels that exclude each other a row has one, or is uncertain."""
+    count, open_ = label.faults.count(1.0), any(np.isnan(value) for value in label.faults)
+    if task.head == "single_label" and (count > 1 or not (count or open_)):
+        raise LabelError(f"{path}: {label.clip} has {count} of {', '.join(task.labels)}; head single_label needs one")
 
 
 def split_people(
@@ -187,7 +209,7 @@ def split_people(
 
 
 Item = tuple[Floats, float, Floats, float, Floats]
-"""keypoints (T, K, 3), fps_hz, faults (L,), rise_ratio, observable (L,) of one rep."""
+"""keypoints (T, K, D + 1), fps_hz, faults (L,), rise_ratio, observable (L,) of one rep."""
 
 
 def item(sample: Sample) -> Item:

@@ -65,24 +65,31 @@ def sample_weights(fps_hz: Tensor, frames: Tensor, T: int, M: int) -> Tensor:  #
     return kernel * (t < frames.to(torch.float32).clamp(min=1.0)[:, None, None])
 
 
-def resample(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, M: int) -> tuple[Tensor, Tensor]:  # noqa: N803
-    """Points (N, M, K, 2) px from the person's centre and how far each was seen (N, M, K) in [0, 1], 0 = in no frame.
+def known_points(keypoints: Tensor, frames: Tensor) -> Tensor:
+    """Which points (N, T, K) of keypoints (N, T, K, D + 1) were seen: all coordinates there, a score, no padding."""
+    known = torch.isfinite(keypoints[..., :-1]).all(dim=-1) & (keypoints[..., -1] > 0)
+    return known & (torch.arange(keypoints.size(1), device=frames.device)[None] < frames[:, None])[..., None]
 
+
+def resample(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, M: int) -> tuple[Tensor, Tensor]:  # noqa: N803
+    """Points (N, M, K, D) from the person's centre and how far each was seen (N, M, K) in [0, 1], 0 = in no frame.
+
+    keypoints: (N, T, K, D + 1), D coordinates and a score.
     Each point is averaged around its own mean: sums of whole picture coordinates would cost 32-bit floats two digits.
     """
-    N, T, K, _ = keypoints.size()  # noqa: N806
+    N, T, K, C = keypoints.size()  # noqa: N806
+    D = C - 1  # noqa: N806
     kernel = sample_weights(fps_hz, frames, T, M)  # (N, M, T)
-    known = torch.isfinite(keypoints[..., 0]) & torch.isfinite(keypoints[..., 1]) & (keypoints[..., 2] > 0)
-    known = known & (torch.arange(T, device=frames.device)[None] < frames[:, None])[..., None]  # (N, T, K)
+    known = known_points(keypoints, frames)  # (N, T, K)
     score = torch.where(
-        known, keypoints[..., 2].clamp(0.0, 1.0) + 1e-3, torch.zeros_like(keypoints[..., 2])
+        known, keypoints[..., D].clamp(0.0, 1.0) + 1e-3, torch.zeros_like(keypoints[..., D])
     )  # (N, T, K)
-    xy = torch.where(known[..., None], keypoints[..., :2], torch.zeros_like(keypoints[..., :2]))
-    summed, count = xy.sum(dim=1), known.sum(dim=1)[..., None]  # (N, K, 2), (N, K, 1)
-    home = (summed / count.clamp(min=1))[:, None]  # (N, 1, K, 2)
-    centre = (summed.sum(dim=1) / count.sum(dim=1).clamp(min=1))[:, None, None]  # (N, 1, 1, 2)
+    at = torch.where(known[..., None], keypoints[..., :D], torch.zeros_like(keypoints[..., :D]))
+    summed, count = at.sum(dim=1), known.sum(dim=1)[..., None]  # (N, K, D), (N, K, 1)
+    home = (summed / count.clamp(min=1))[:, None]  # (N, 1, K, D)
+    centre = (summed.sum(dim=1) / count.sum(dim=1).clamp(min=1))[:, None, None]  # (N, 1, 1, D)
     total = kernel @ score  # (N, M, K)
-    mean = (kernel @ ((xy - home) * score[..., None]).reshape(N, T, K * 2)).reshape(N, M, K, 2)
+    mean = (kernel @ ((at - home) * score[..., None]).reshape(N, T, K * D)).reshape(N, M, K, D)
     mean = mean / total[..., None].clamp(min=1e-9) + (home - centre)
     seen = (total / kernel.sum(dim=2, keepdim=True)).clamp(0.0, 1.0)
     return mean, seen
@@ -141,7 +148,7 @@ class Features(nn.Module):
     def __init__(self, skeleton: Skeleton, frames: int = 64) -> None:
         """Look the needed points up by name; a skeleton without shoulders, hips, knees and ankles is refused."""
         super().__init__()
-        self.frames = frames
+        self.names, self.frames = FEATURE_NAMES, frames
         self.outline_seen = 0.05  # an outline point less seen than this in a sample has no offset there
         self.unseen = 1e-6  # a point at most this far seen was seen in no frame of the rep
         present = [part for part in PARTS if f"left_{part}" in skeleton.points]

@@ -110,6 +110,34 @@ def calibrate(labels: Array, logits: Array) -> tuple[float, float]:
     return float(w[0]), float(w[1])
 
 
+def one_of(labels: Array) -> tuple[NDArray[np.bool_], Rows]:
+    """Of labels (N, L) that exclude each other: which rows have one that is there (N), and which one it is (N)."""
+    is_there = np.nan_to_num(labels)
+    return is_there.max(axis=1) > 0, is_there.argmax(axis=1)
+
+
+def accuracy(labels: Array, probabilities: Array) -> float:
+    """Share of rows whose likeliest label is the one that is there; NaN where no row has any."""
+    known, which = one_of(labels)
+    return float((probabilities.argmax(axis=1) == which)[known].mean()) if known.any() else float("nan")
+
+
+def temperature(which: Rows, logits: Array) -> float:
+    """The factor on logits (n, L) under which their softmax is likeliest, given the true labels (n); 1 without any.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (2017), with targets smoothed as Platt does: a few reps that are all
+    right are no proof of certainty.
+    """
+    n, L = logits.shape  # noqa: N806
+    target = (np.eye(L)[which] * n + 1.0 / L) / (n + 1.0)
+    low, high = 1e-2, 1e2
+    for _ in range(60 if n else 0):  # the likelihood has one peak: walk to where its slope is 0
+        middle = (low * high) ** 0.5
+        p = torch.softmax(torch.from_numpy(middle * logits), dim=1).numpy()
+        low, high = (middle, high) if ((p - target) * logits).sum() < 0 else (low, middle)
+    return float((low * high) ** 0.5)
+
+
 def resampled(people: Sequence[str], resamples: int, rng: np.random.Generator) -> list[Rows]:
     """Bootstrap draws of rows: people are drawn with replacement, each with all of their rows."""
     names = np.array(people)

@@ -5,6 +5,7 @@ Recurrent Networks for Sequence Modeling" (2018), made symmetric in time: a rep 
 whole of inference: resampling, gap masking, mirroring, normalising, network and calibration live in its graph.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -12,9 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from src.motion.faults import FAULTS, Fault
-from src.motion.features import FEATURE_NAMES, Features, Pose
-from src.motion.keypoints import HIP_THRUST, Skeleton
+from src.motion.coordinates import Coordinates, Shown
+from src.motion.features import Features, Pose
+from src.motion.heads import HEADS
+from src.motion.task import HIP_THRUSTS, Task, views_of
 
 
 class CoreOutput(NamedTuple):
@@ -66,10 +68,16 @@ class TemporalCNN(nn.Module):
         mean = torch.einsum("nlm,nlm->nl", evidence, weight)  # as a sum of products OpenVINO 2026.4 gets it wrong
         return mean, evidence, weight, self.seen(h.mean(dim=2))
 
+    def trust_geometry(self) -> None:
+        """Never say that something was hidden: for when no label said so, and nothing could be learnt of it."""
+        nn.init.zeros_(self.seen.weight)
+        nn.init.constant_(self.seen.bias, 6.0)
+
 
 class Core(nn.Module):
     """The inference core. Input: keypoints (N, T, K, 3) px, px, score (NaN or score 0 = missing), fps_hz (N), frames (N).
 
+    Of a task in three dimensions they are (N, T, K, 4).
     ``frames`` says how many of the T rows are real; each item is one rep, cut as ``src.motion.reps`` does. ``rise_ratio`` (N),
     optional, is each rep's hip rise over the best of its set: a rep alone cannot show that others went higher.
     ``scale`` and ``bias`` (L) are the calibration, fitted on validation people.
@@ -77,29 +85,24 @@ class Core(nn.Module):
 
     scale: Tensor
     bias: Tensor
-    widest: Tensor
-    needs_outline: Tensor
 
     def __init__(
         self,
-        skeleton: Skeleton = HIP_THRUST,
-        faults: tuple[Fault, ...] = FAULTS,
+        task: Task = HIP_THRUSTS,
         frames: int = 64,
         channels: int = 64,
         blocks: int = 5,
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        self.features = Features(skeleton, frames)
-        self.network = TemporalCNN(len(FEATURE_NAMES), len(faults), channels, blocks, dropout)
-        self.frames = frames
+        features, limits = SEEING[task.features]
+        self.task, self.frames = task, frames
+        self.features = features(task.skeleton, frames)
+        self.network = TemporalCNN(len(self.features.names), len(task.labels), channels, blocks, dropout)
+        self.head, self.limits = HEADS[task.head](), limits(task.labels)
         self.receptive_field = 1 + 2 * (2**blocks - 1)
-        self.register_buffer("scale", torch.ones(len(faults)))
-        self.register_buffer("bias", torch.zeros(len(faults)))
-        self.register_buffer(
-            "widest", torch.tensor([WIDEST_SIDE if f.views == ("side",) else WIDEST_OBLIQUE for f in faults])
-        )
-        self.register_buffer("needs_outline", torch.tensor([float(f.views == ("side",)) for f in faults]))
+        self.register_buffer("scale", torch.ones(len(task.labels)))
+        self.register_buffer("bias", torch.zeros(len(task.labels)))
 
     def logits(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None) -> Tensor:
         """Uncalibrated logits (N, L) of the faults."""
@@ -108,8 +111,12 @@ class Core(nn.Module):
     def heads(
         self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Uncalibrated logits (N, L) of the faults and of having seen what carries them: what training minimises."""
-        features, _ = self.features(keypoints, fps_hz, frames, rise_ratio)
+        """Uncalibrated logits (N, L) of the faults and of having seen what carries them: what training minimises.
+
+        Under automatic mixed precision the geometry stays in 32 bits.
+        """
+        with torch.autocast(keypoints.device.type, enabled=False):
+            features, _ = self.features(keypoints, fps_hz, frames, rise_ratio)
         logits, _, _, seen = self.network(features)
         return logits, seen
 
@@ -121,20 +128,34 @@ class Core(nn.Module):
         logits, evidence, weight, seen = self.network(
             features.to(self.network.stem.weight.dtype)
         )  # which may be half precision
-        probabilities = torch.sigmoid(logits * self.scale + self.bias)
-        per_sample = torch.sigmoid(evidence * self.scale[:, None] + self.bias[:, None])  # (N, L, M)
+        probabilities = self.head(logits * self.scale + self.bias)
+        per_sample = self.head(evidence * self.scale[:, None] + self.bias[:, None])  # (N, L, M)
         per_sample = per_sample * weight / weight.amax(dim=2, keepdim=True)  # only what the verdict rests on
         back = spread_back(frames, keypoints.size(1), self.frames)  # (N, T, M)
         return CoreOutput(
-            probabilities, back @ per_sample.transpose(1, 2), self.observability(pose) * torch.sigmoid(seen.float())
+            probabilities, back @ per_sample.transpose(1, 2), self.limits(pose) * torch.sigmoid(seen.float())
         )
 
-    def observability(self, pose: Pose) -> Tensor:
-        """How far each fault can be judged (N, L): the camera stands sideways enough, and what carries the fault was seen.
 
-        The camera's angle shows in the left-right distance of shoulders and hips, about 0.4 body scales together from the
-        side and 1.0 from 45 degrees; lumbar faults also need the trunk's outline. The network adds what it has learnt of plates.
-        """
+class ViewLimits(nn.Module):
+    """How far each fault can be judged (N, L): the camera stands sideways enough, and what carries the fault was seen.
+
+    The camera's angle shows in the left-right distance of shoulders and hips, about 0.4 body scales together from the
+    side and 1.0 from 45 degrees; lumbar faults also need the trunk's outline. The network adds what it has learnt of plates.
+    """
+
+    widest: Tensor
+    needs_outline: Tensor
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        super().__init__()
+        views = [views_of(label) for label in labels]
+        widest = [WIDEST.get(seen_from, ANY_WIDTH) for seen_from in views]
+        self.register_buffer("widest", torch.tensor(widest))
+        self.register_buffer("needs_outline", torch.tensor([float(seen_from == ("side",)) for seen_from in views]))
+
+    def forward(self, pose: Pose) -> Tensor:
+        """See the class."""
         width = lower_median(pose.spread[:, :, 0]) + lower_median(pose.spread[:, :, 1])  # (N)
         sideways = torch.sigmoid((self.widest[None] - width[:, None]) * 12.0)  # (N, L)
         joints = (pose.seen[:, :, 0:4].amin(dim=2).mean(dim=1) * 4.0).clamp(max=1.0)[:, None]
@@ -142,8 +163,11 @@ class Core(nn.Module):
         return sideways * joints * (1.0 - self.needs_outline + self.needs_outline * outline)
 
 
-WIDEST_SIDE, WIDEST_OBLIQUE = 0.65, 1.1
+WIDEST_SIDE, WIDEST_OBLIQUE, ANY_WIDTH = 0.65, 1.1, 1e3
 """Left-right distance of shoulders plus hips, in body scales, at which judging a fault becomes a coin's toss."""
+WIDEST = {("side",): WIDEST_SIDE, ("side", "oblique"): WIDEST_OBLIQUE}
+SEEING: dict[str, tuple[Any, Any]] = {"angles": (Features, ViewLimits), "coordinates": (Coordinates, Shown)}
+"""What reads the keypoints, and what says from where a label can be judged, per ``Task.features``."""
 
 
 def lower_median(x: Tensor) -> Tensor:
@@ -173,7 +197,8 @@ def save_model(path: Path, core: Core, settings: dict[str, float], facts: dict[s
     """Write a core with what is needed to build it again and ``facts`` (thresholds, data hash, metrics) in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    torch.save({"settings": settings, "state": core.state_dict(), "facts": facts}, part)
+    saved = {"task": asdict(core.task), "settings": settings, "state": core.state_dict(), "facts": facts}
+    torch.save(saved, part)
     part.replace(path)
 
 
@@ -181,7 +206,7 @@ def load_model(path: Path) -> tuple[Core, dict[str, Any]]:
     """The core in evaluation mode on the CPU and its facts; tensors and plain values only, no code is unpickled."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        core = Core(**saved["settings"])
+        core = Core(Task.plain(saved["task"]), **saved["settings"])
         core.load_state_dict(saved["state"])
     except FileNotFoundError:
         raise ModelError(f"{path}: no such model; run python -m src.train first") from None

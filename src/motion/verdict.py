@@ -87,6 +87,10 @@ class Scorer:
             self.thresholds: dict[str, dict[str, float]] = self.metadata["thresholds"]
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"{path}: not a core of this project ({type(error).__name__})") from error
+        if (reps := self.metadata.get("reps", "found")) != "found":
+            raise ModelError(
+                f"{path}: a core for {reps} reps of {self.metadata['skeleton']['name']}, not for hip thrusts"
+            )
         if (found := self.metadata.get("format")) != FORMAT:
             raise ModelError(f"{path}: a core of format {found}, this version reads {FORMAT}; run python -m src.export")
         self.device = device

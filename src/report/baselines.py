@@ -16,13 +16,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from src.motion.dataset import Sample, collate, item
-from src.motion.features import FEATURE_NAMES
 from src.motion.metrics import average_precision
 from src.motion.model import Core
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
-HEIGHT = FEATURE_NAMES.index("hip above shoulder-knee line")
+HEIGHT = "hip above shoulder-knee line"
 LOGISTIC_STRENGTHS = (1e-2, 1e-1, 1.0)
 RIDGE_STRENGTHS = (1e2, 1e3, 1e4)
 Fit = Callable[[Single, Array], Callable[[Single], Array]]
@@ -39,11 +38,13 @@ def features_of(core: Core, samples: Sequence[Sample], batch: int = 64) -> Singl
     return np.concatenate(rows)
 
 
-def summary(series: Single) -> Single:
-    """Each rep's series (N, F, M) as mean, least, greatest and at the highest hips: (N, 4 F)."""
-    top = series[:, HEIGHT].argmax(axis=1)
-    lockout = np.take_along_axis(series, top[:, None, None], axis=2)[..., 0]
-    return np.concatenate([series.mean(axis=2), series.min(axis=2), series.max(axis=2), lockout], axis=1)
+def summary(series: Single, names: Sequence[str]) -> Single:
+    """Each rep's series (N, F, M) as mean, least, greatest and, where hips are known, at their highest: (N, 3 F or 4 F)."""
+    parts = [series.mean(axis=2), series.min(axis=2), series.max(axis=2)]
+    if HEIGHT in names:
+        top = series[:, names.index(HEIGHT)].argmax(axis=1)
+        parts.append(np.take_along_axis(series, top[:, None, None], axis=2)[..., 0])
+    return np.concatenate(parts, axis=1)
 
 
 def logistic(strength: float) -> Fit:
@@ -106,9 +107,9 @@ def fit_baselines(
     core: Core, parts: Sequence[Sequence[Sample]], labels: Sequence[Array], kernels: int, seed: int
 ) -> dict[str, list[Array]]:
     """Scores (n, L) of validation and test reps per learnt baseline; ``parts`` are train, validation and test."""
-    series = [features_of(core, part) for part in parts]
+    series, names = [features_of(core, part) for part in parts], core.features.names
     held = {
-        "logistic regression": ([logistic(s) for s in LOGISTIC_STRENGTHS], [summary(part) for part in series]),
+        "logistic regression": ([logistic(s) for s in LOGISTIC_STRENGTHS], [summary(part, names) for part in series]),
         "MiniROCKET": ([ridge(s) for s in RIDGE_STRENGTHS], minirocket(series, kernels, seed)),
     }
     return {name: fitted_scores(fits, rows, labels) for name, (fits, rows) in held.items()}

@@ -1,6 +1,6 @@
 """Figures of the report; with ``src.train`` the home of matplotlib."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.metrics import reliability, risk_coverage
 from src.report.judged import MODEL, Judged
 from src.report.numbers import confidence
-from src.report.strata import SEVERITIES
+from src.report.strata import FAULT, SEVERITIES
 
 matplotlib.use("Agg")
 Array = NDArray[np.float64]
@@ -31,18 +30,21 @@ def save(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def panels(title: str) -> tuple[Figure, list[Axes]]:
-    """One panel per fault."""
-    figure, axes = plt.subplots(2, 2, figsize=(9, 7.5), layout="constrained")
+def panels(title: str, labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """One panel per label, two in a row."""
+    rows = (len(labels) + 1) // 2
+    figure, axes = plt.subplots(rows, 2, figsize=(9, 3.75 * rows), layout="constrained", squeeze=False)
     figure.suptitle(title)
-    for axis, fault in zip(axes.flat, FAULTS, strict=True):
-        axis.set_title(fault.key)
-    return figure, list(axes.flat)
+    for axis, label in zip(axes.flat, labels, strict=False):
+        axis.set_title(label)
+    for axis in axes.flat[len(labels) :]:
+        axis.remove()
+    return figure, list(axes.flat[: len(labels)])
 
 
 def reliability_figure(judged: Judged, title: str) -> Figure:
     """Share of reps with the fault against mean probability; the bars below say how many reps stand behind a point."""
-    figure, axes = panels(title)
+    figure, axes = panels(title, judged.labels)
     for i, axis in enumerate(axes):
         mean, share, count = reliability(judged.faults[:, i], judged.scores[MODEL][:, i])
         axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
@@ -55,9 +57,9 @@ def reliability_figure(judged: Judged, title: str) -> Figure:
 
 def risk_figure(judged: Judged, faults: Mapping[str, Any], title: str) -> Figure:
     """Share of wrong decisions against the share decided, the surest first; the dot is what is decided in use."""
-    figure, axes = panels(title)
+    figure, axes = panels(title, judged.labels)
     for i, axis in enumerate(axes):
-        fault, y, p = faults[FAULT_KEYS[i]], judged.faults[:, i], judged.scores[MODEL][:, i]
+        fault, y, p = faults[judged.labels[i]], judged.faults[:, i], judged.scores[MODEL][:, i]
         coverage, risk = risk_coverage(y, (p >= fault["threshold"]).astype(float), confidence(p, fault["threshold"]))
         axis.plot(coverage, risk, label=f"best-F1 threshold, area {fault['selective']['area']:.3f}")
         axis.axhline(fault["prevalence"], color="grey", linewidth=0.8, linestyle="--", label="always saying no")
@@ -69,10 +71,10 @@ def risk_figure(judged: Judged, faults: Mapping[str, Any], title: str) -> Figure
 
 def severity_figure(faults: Mapping[str, Any], title: str) -> Figure:
     """Share of reps detected against how far they truly are past the fault's limits, with 95 % intervals by person."""
-    figure, axes = panels(title)
-    for i, axis in enumerate(axes):
+    figure, axes = panels(title, list(faults))
+    for (key, fault), axis in zip(faults.items(), axes, strict=True):
         axis.axvspan(GREY - 0.5, GREY + 0.5, color="lightgrey")
-        for (name, steps), place in zip(faults[FAULT_KEYS[i]]["severity"].items(), (-0.1, 0.1), strict=True):
+        for (name, steps), place in zip(fault["severity"].items(), (-0.1, 0.1), strict=True):
             x = np.array([step["step"] + place for step in steps])
             share, low, high = (np.array([step["detected"][n] for step in steps]) for n in ("value", "low", "high"))
             reach = np.abs([share - low, high - share])
@@ -82,14 +84,15 @@ def severity_figure(faults: Mapping[str, Any], title: str) -> Figure:
                 axis.annotate(step["reps"], spot, ha="center", fontsize=7, color=line[0].get_color())
         axis.set_xticks(range(len(STEPS)), STEPS, fontsize=8)
         axis.set(ylim=(-0.15, 1.03), ylabel="share detected")
-        axis.set_xlabel(units(i), fontsize=8)
+        axis.set_xlabel(units(key), fontsize=8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
-def units(i: int) -> str:
-    """What one step of fault ``i``'s severity is."""
-    steps = " or ".join(f"{abs(cue.present - cue.absent):.3g} of {cue.quantity}" for cue in FAULTS[i].cues)
+def units(key: str) -> str:
+    """What one step of a fault's severity is."""
+    cues = FAULT[key].cues if key in FAULT else ()
+    steps = " or ".join(f"{abs(cue.present - cue.absent):.3g} of {cue.quantity}" for cue in cues)
     return f"true severity; a step is {steps}"
 
 

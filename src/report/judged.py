@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src.motion.dataset import Sample, visible
+from src.motion.dataset import Sample, collate, item, visible
 from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.keypoints import Track
 from src.motion.labels import Label
 from src.motion.measure import rule_scores
 from src.motion.model import Core
-from src.motion.verdict import Scorer, Verdict, judge_track
+from src.motion.task import HIP_THRUSTS
+from src.motion.verdict import MIN_OBSERVABLE, Scorer, Verdict, judge_track
 from src.report.truth import Truth
 
 Array = NDArray[np.float64]
@@ -43,6 +44,7 @@ class Judged:
     faults: Array
     decisions: Array
     scores: dict[str, Array]
+    labels: tuple[str, ...] = HIP_THRUSTS.labels
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -56,7 +58,7 @@ class Judged:
         """Some of the rows."""
         scores = {name: values[chosen] for name, values in self.scores.items()}
         kept = [self.samples[i] for i in chosen], [self.truths[i] for i in chosen]
-        return Judged(*kept, self.faults[chosen], self.decisions[chosen], scores)
+        return Judged(*kept, self.faults[chosen], self.decisions[chosen], scores, self.labels)
 
     def of(self, folder: str) -> "Judged":
         """The rows of one folder."""
@@ -74,20 +76,43 @@ def judge_clips(scorer: Scorer, poses_dir: Path, clips: Sequence[tuple[str, str]
 
 
 def judged_reps(
-    samples: list[Sample], verdicts: Mapping[tuple[str, str], Verdict], truths: list[Truth | None]
+    samples: list[Sample],
+    verdicts: Mapping[tuple[str, str], Verdict],
+    truths: list[Truth | None],
+    labels: tuple[str, ...] = HIP_THRUSTS.labels,
 ) -> Judged:
     """The verdicts' reps under the samples' labels; both come from the same cut of the same track.
 
     A rep in a clip that is refused as a whole gets probability 0 and no decision: nothing is claimed there.
     """
     by_start = {(*key, rep.start_s): rep for key, verdict in verdicts.items() for rep in verdict.reps}
-    p, decisions, rules = (np.full((len(samples), len(FAULTS)), fill) for fill in (0.0, np.nan, np.nan))
+    p, decisions, rules = (np.full((len(samples), len(labels)), fill) for fill in (0.0, np.nan, np.nan))
     for i, s in enumerate(samples):
         if rep := by_start.get((s.folder, s.clip, s.rep.start_s)):
-            p[i] = [rep.probabilities[key] for key in FAULT_KEYS]
-            decisions[i] = np.array([rep.decisions[key] for key in FAULT_KEYS], dtype=np.float64)  # None -> NaN
-            rules[i] = rule_scores(FAULTS, [rep.measures])[0]
-    return Judged(samples, truths, labels_of(samples), decisions, {MODEL: p, RULES: rules})
+            p[i] = [rep.probabilities[key] for key in labels]
+            decisions[i] = np.array([rep.decisions[key] for key in labels], dtype=np.float64)  # None -> NaN
+            rule = dict(zip(FAULT_KEYS, rule_scores(FAULTS, [rep.measures])[0], strict=True))
+            rules[i] = [rule.get(key, np.nan) for key in labels]
+    return Judged(samples, truths, labels_of(samples), decisions, {MODEL: p, RULES: rules}, labels)
+
+
+def judged_directly(samples: list[Sample], scorer: Checkpoint) -> Judged:
+    """Reps that labels time, each judged on its own: there is no clip to refuse and no angle rule."""
+    out = [probabilities_of(scorer.core, samples[start : start + 64]) for start in range(0, len(samples), 64)]
+    p, seen = (np.concatenate(part) for part in zip(*out, strict=True))
+    decisions = np.full(p.shape, np.nan)
+    for i, label in enumerate(scorer.labels):
+        made = [scorer.decide(label, value) for value in p[:, i]]
+        decisions[:, i] = np.where(seen[:, i] >= MIN_OBSERVABLE, np.array(made, dtype=np.float64), np.nan)
+    return Judged(samples, [None] * len(samples), labels_of(samples), decisions, {MODEL: p}, tuple(scorer.labels))
+
+
+def probabilities_of(core: Core, samples: Sequence[Sample]) -> tuple[Array, Array]:
+    """Probabilities and observability (N, L)."""
+    b = collate([item(s) for s in samples])
+    with torch.no_grad():
+        out = core(b.keypoints, b.fps_hz, b.frames, b.rise_ratio)
+    return out.probabilities.double().numpy(), out.observability.double().numpy()
 
 
 def labels_of(samples: Sequence[Sample]) -> Array:
@@ -95,12 +120,12 @@ def labels_of(samples: Sequence[Sample]) -> Array:
     return np.stack([s.faults for s in samples]).astype(np.float64)
 
 
-def clip_label(labels: Sequence[Label]) -> Array:
+def clip_label(labels: Sequence[Label], keys: Sequence[str] = HIP_THRUSTS.labels) -> Array:
     """Labels (L,) of a clip by the rule that decides it: a fault shows in two reps, or in the one there is.
 
     NaN where uncertain reps leave it open. Every labelled rep counts, found or not.
     """
-    faults = np.stack([visible(label.faults, label.view) for label in labels]).astype(np.float64)  # (reps, L)
+    faults = np.stack([visible(label.faults, label.view, keys) for label in labels]).astype(np.float64)  # (reps, L)
     needed = min(2, len(faults))
     sure, possible = (faults == 1).sum(axis=0), (faults != 0).sum(axis=0)
     return np.where(sure >= needed, 1.0, np.where(possible < needed, 0.0, np.nan))

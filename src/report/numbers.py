@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.motion.dataset import Count
-from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.metrics import (
     average_precision,
     best_threshold,
@@ -18,6 +17,7 @@ from src.motion.metrics import (
     recall,
     risk_coverage,
 )
+from src.motion.task import views_of
 from src.motion.verdict import Verdict
 from src.report.judged import MODEL, Judged
 
@@ -98,14 +98,15 @@ def decided(labels: Array, decisions: Array) -> dict[str, Any]:
 
 def judge_decisions(judged: Judged) -> dict[str, Any]:
     """Decisions per fault, and how many labels they are judged on."""
-    columns = enumerate(FAULT_KEYS)
+    columns = enumerate(judged.labels)
     faults = {key: counts_of(judged, i) | decided(judged.faults[:, i], judged.decisions[:, i]) for i, key in columns}
     return {"faults": faults, "people": len(set(judged.people))}
 
 
 def hidden(judged: Judged, i: int) -> dict[str, Any]:
     """Reps that do not show fault ``i``, by view or behind plates, and how many are decided all the same (none should be)."""
-    unseen = (s.view != "" and s.view not in FAULTS[i].views or s.observable[i] == 0 for s in judged.samples)
+    views = views_of(judged.labels[i])
+    unseen = (s.view != "" and s.view not in views or s.observable[i] == 0 for s in judged.samples)
     rows = np.array(list(unseen), bool)
     made = np.isfinite(judged.decisions[rows, i])
     return {"reps": int(rows.sum()), "decided_share": float(made.mean()) if rows.any() else float("nan")}
@@ -150,10 +151,10 @@ def baseline_numbers(y: Array, p: Array, score: Array, threshold: float, draws: 
 
 
 def judge_clip_faults(
-    labels: Array, verdicts: Sequence[Verdict | None], draws: Sequence[Rows]
+    labels: Array, keys: Sequence[str], verdicts: Sequence[Verdict | None], draws: Sequence[Rows]
 ) -> dict[str, dict[str, Any]]:
     """Clip decisions as ``predict`` makes them against clip labels (clips, L), per fault."""
-    return {key: judge_clip_fault(labels[:, i], key, verdicts, draws) for i, key in enumerate(FAULT_KEYS)}
+    return {key: judge_clip_fault(labels[:, i], key, verdicts, draws) for i, key in enumerate(keys)}
 
 
 def judge_clip_fault(y: Array, key: str, verdicts: Sequence[Verdict | None], draws: Sequence[Rows]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.faults import FAULT_KEYS, FAULTS
+from src.motion.faults import FAULTS
 from src.motion.metrics import average_precision, f1, resampled
+from src.motion.task import views_of
 from src.report.judged import MODEL, Judged
 from src.report.numbers import Rows, Thresholds, counts_of, decided, known_scores, with_interval
 from src.report.truth import severity
@@ -15,6 +16,7 @@ from src.report.truth import severity
 Array = NDArray[np.float64]
 SEVERITIES = (-np.inf, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, np.inf)
 """Edges of the steps in which ``severity`` is counted; step 3, 0 to 1, is the grey zone."""
+FAULT = {fault.key: fault for fault in FAULTS}
 HEADLINE = "side view, no plates"
 
 
@@ -37,7 +39,7 @@ def judge_strata(judged: Judged, thresholds: Thresholds, resamples: int, seed: i
     for name, rows in strata_of(judged).items():
         part = judged.rows(rows)
         draws = resampled(part.people, resamples, np.random.default_rng(seed))
-        faults = {key: judge_stratum(part, i, thresholds, draws) for i, key in enumerate(FAULT_KEYS)}
+        faults = {key: judge_stratum(part, i, thresholds, draws) for i, key in enumerate(judged.labels)}
         report[name] = {"reps": len(part), "people": len(set(part.people)), "faults": faults}
     return report
 
@@ -63,9 +65,9 @@ def judge_severity(
 
     Counts every rep from a view that shows the fault, the grey zone included; empty where no truth is known.
     """
-    fault, p = FAULTS[i], judged.scores[MODEL][:, i]
-    views = np.array([s.view in fault.views for s in judged.samples])
-    true = np.array([severity(fault, t.quantities) if t else np.nan for t in judged.truths])
+    key, p = judged.labels[i], judged.scores[MODEL][:, i]
+    views = np.array([s.view in views_of(key) for s in judged.samples])
+    true = np.array([severity(FAULT[key], t.quantities) if t and key in FAULT else np.nan for t in judged.truths])
     plates = np.array([t.plates if t else "" for t in judged.truths])
     curves: dict[str, list[dict[str, Any]]] = {}
     for name, seen in (("all", views), ("no plates", views & (plates == "none"))):

@@ -17,8 +17,9 @@ def shifted(n, seed):
 
 def test_a_summary_reads_the_lockout_at_the_highest_hips():
     series = RNG.normal(0.0, 1.0, (2, len(FEATURE_NAMES), 5)).astype(np.float32)
-    series[0, HEIGHT, 3] = series[1, HEIGHT, 1] = 9.0
-    mean, low, high, lockout = np.split(summary(series), 4, axis=1)
+    hips = FEATURE_NAMES.index(HEIGHT)
+    series[0, hips, 3] = series[1, hips, 1] = 9.0
+    mean, low, high, lockout = np.split(summary(series, FEATURE_NAMES), 4, axis=1)
     np.testing.assert_array_equal(lockout, [series[0, :, 3], series[1, :, 1]])
     np.testing.assert_allclose(mean, series.mean(axis=2))
     assert (low <= lockout).all() and (lockout <= high).all()
