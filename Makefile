@@ -50,7 +50,7 @@ check: setup ## Lint, format and type checks
 	$(VENV)/bin/mypy
 
 docs: setup ## The guide as a website in site/, for a browser without a network
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 benchmark: setup ## Time decode, pose, reps and core on this machine
 	$(PY) -m src.benchmark
