@@ -201,7 +201,7 @@ def test_the_library_example_runs(desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)
     exec(code, {})
     first, *reps = capsys.readouterr().out.splitlines()
-    assert first == "ok judged" and len(reps) == 2 and "feet_too_far" in reps[0]
+    assert first == "ok judged" and reps and all("feet_too_far" in rep for rep in reps)
 
 
 def test_labels_are_imported_as_shown(desk, monkeypatch):
