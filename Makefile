@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := true
 export OMP_WAIT_POLICY := PASSIVE
 STAGES := simulate detect imitate train evaluate stress export
 
-.PHONY: help setup train test check ui benchmark clean
+.PHONY: help setup train test check docs ui benchmark clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ check: setup ## Lint, format and type checks
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+docs: setup ## The guide as a website in site/, for a browser without a network
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
 benchmark: setup ## Time decode, pose, reps and core on this machine
 	$(PY) -m src.benchmark
 
@@ -56,4 +59,4 @@ ui: setup ## Open the MLflow pages of all training runs
 	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 clean: ## Remove the environment and everything that can be made again
-	rm -rf $(VENV) .cache data/weights data/poses data/clips/simulated data/smoke .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .cache data/weights data/poses data/clips/simulated data/smoke site .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,226 @@
+"""Every command that README and docs show is one that its program takes, and the ones a newcomer types first really run."""
+
+import importlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from dvc.cli import parse_args
+
+from src import import_labels
+from src.batch.options import parser
+from src.batch.tables import clip_columns, rep_columns
+from src.config import SECTIONS, load
+from src.export import INPUTS
+from src.motion.faults import FAULT_KEYS
+from src.motion.model import CoreOutput
+from src.motion.verdict import STATUSES, Scorer
+from src.video.overlay import write_film
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OWN_PARSERS = ("predict", "import_labels", "benchmark")
+BIN = Path(sys.executable).parent
+
+
+def blocks(text, language):
+    """Fenced code of a language."""
+    return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M) if name == language]
+
+
+def spans(text):
+    """Code inside sentences and tables."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+
+
+def words_of(line):
+    """Shell words of each command of a line; what stands in <brackets> is one word of the reader's."""
+    words = shlex.split(re.sub(r"<[^>]+>", "x", line), comments=True)
+    commands = " ".join(shlex.quote(word) for word in words).split(" '&&' ")
+    return [shlex.split(command) for command in commands if command]
+
+
+def commands(page):
+    text = page.read_text(encoding="utf-8")
+    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    lines += [span for span in spans(text) if re.match(rf"(\S*/)?({'|'.join(CHECKS)}) ", span)]
+    return [words for line in lines for words in words_of(line)]
+
+
+def says(*command):
+    """Exit status and words of a program that answers at once, with none of this test run's make flags."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def takes(text, words):
+    """Whether a program's help names every flag among the words."""
+    assert all(re.search(rf"(?<![\w-]){re.escape(word)}\b", text) for word in words if word.startswith("-")), words
+
+
+def check_python(words):
+    assert words[0] == "-m" and words[1].startswith("src."), words
+    name, arguments = words[1].removeprefix("src."), words[2:]
+    if name in SECTIONS:
+        load(SECTIONS[name], *arguments)
+    else:
+        assert name in OWN_PARSERS
+        (parser if name == "predict" else importlib.import_module(words[1]).parser)().parse_intermixed_args(arguments)
+
+
+def check_make(words):
+    assert says("make", "--dry-run", *words)[0] == 0, words
+    for overlay in re.findall(r"EXPERIMENT=(\S+)", " ".join(words)):
+        assert (ROOT / f"conf/experiment/{overlay}.yaml").is_file(), overlay
+
+
+def check_git(words):
+    status, text = says("git", words[0], "-h")
+    assert status == 129 and text.startswith("usage: git"), text
+    takes(text, words)
+
+
+def check_uv(words):
+    status, text = says(BIN / "uv", *words[:2], "--help")
+    assert status == 0, text
+    takes(text, words)
+
+
+def check_npm(words):
+    assert words == ["ci"] and (ROOT / "tests/consumers/web/package-lock.json").is_file()
+
+
+CHECKS = {
+    "python": check_python, "make": check_make, "dvc": parse_args, "git": check_git, "uv": check_uv, "npm": check_npm,
+    "cd": lambda words: None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_programs_take_every_command(page):
+    for program, *words in commands(page):
+        CHECKS[Path(program).name](words)
+
+
+def test_commands_are_found():
+    found = {page.name: {(Path(words[0]).name, *words[1:3]) for words in commands(page)} for page in PAGES}
+    first = {("make", "train"), ("python", "-m", "src.predict"), ("npm", "ci"), ("dvc", "add", "data/clips/x")}
+    assert first <= found["README.md"]
+    assert {("make", "setup"), ("cd", "lockout"), ("git", "commit", "-m"), ("uv", "pip", "install")} <= found["data.md"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python -m src.predict --repot a.mp4", "python -m src.train train.epoch=3", "make trian", "dvc ad data/clips",
+        "dvc add --resume x", "git ad x", "git add --forec x", "uv pip instal x", "make train EXPERIMENT=smok", "python x.py",
+        "python -m src.train experiment=smok",
+    ],
+)  # fmt: skip
+def test_a_wrong_command_is_found(line, capsys):
+    ((program, *words),) = words_of(line)
+    with pytest.raises((Exception, SystemExit)):
+        CHECKS[program](words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_flags_paths_and_statuses_exist(page):
+    parsers = [importlib.import_module(f"src.{name}").parser() for name in OWN_PARSERS]
+    flags = {flag for p in parsers for flag in p._option_string_actions}
+    for span in spans(page.read_text(encoding="utf-8")):
+        if span.startswith("--"):
+            assert span.split()[0] in flags, span
+        if re.fullmatch(r"(src|docs|tests|conf|notebooks)/[\w./]+", span):
+            assert (ROOT / span).exists(), span
+
+
+def column_names(page, heading):
+    """Code in the first column of the table below a heading."""
+    table = (ROOT / "docs" / page).read_text().split(heading)[1].split("\n#")[0]
+    return [name for line in table.splitlines() if line.startswith("| `") for name in spans(line.split("|")[1])]
+
+
+def test_every_column_and_key_is_explained():
+    labels = list(FAULT_KEYS)
+    assert sorted(column_names("outputs.md", "## clips.csv")) == sorted(clip_columns(labels))
+    assert sorted(column_names("outputs.md", "## verdicts.csv")) == sorted(rep_columns(labels))
+    assert column_names("shipping.md", "## In and out") == [*INPUTS, *CoreOutput._fields]
+    metadata = Scorer(ROOT / "data/models/core.pt", "cpu").metadata
+    assert sorted(column_names("shipping.md", "## Inside each package")) == sorted(metadata)
+    named = re.findall(r"^\| (`.*?) \|", (ROOT / "README.md").read_text().split("| status |")[1].split("\n\n")[0], re.M)
+    assert sorted(name for cell in named for name in spans(cell)) == sorted(STATUSES)
+
+
+@pytest.fixture(scope="module")
+def desk(lifter, tmp_path_factory):
+    """A checkout as far as the commands need one, with a newcomer's videos in it."""
+    folder = tmp_path_factory.mktemp("desk")
+    for path in ("src", "conf", "data/models/core.pt", "data/weights"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).symlink_to(ROOT / path)
+    (folder / ".venv").symlink_to(BIN.parent)
+    shutil.copy(lifter, folder / "my_set.mp4")
+    films = {"folder_of_videos/a b.mp4": 6, "more/monday/c.mov": 6, "data/clips/gym/monday_1.mp4": 48}  # frames
+    for path, frames in films.items():
+        write_film(folder / path, iter([np.full((48, 64, 3), 90, np.uint8)] * frames), 24.0, (64, 48))
+    return folder
+
+
+def shell(line, folder):
+    """Output of a line of the docs, just as it stands there."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = ["bash", "-euc", line]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_quick_start_judges_videos(desk):
+    section = (ROOT / "README.md").read_text().split("## Judge videos")[1].split("\n## ")[0]
+    (line,) = blocks(section, "sh")
+    said = shell(line, desk)
+    assert all(name in said for name in ("my_set.mp4", "a b.mp4", "c.mov"))
+    promised = [span for row in re.findall(r"^\| (`results.*?) \|", section, re.M) for span in spans(row)]
+    assert len(promised) == 5
+    for name in promised:
+        name = f"results/verdicts{name}" if name[0] == "." else name.replace("<clip>", "my_set.mp4")
+        assert (desk / name).is_file(), name
+
+
+def test_the_library_example_runs(desk, monkeypatch, capsys):
+    (code,) = blocks((ROOT / "docs/predict.md").read_text(), "python")
+    monkeypatch.chdir(desk)
+    exec(code, {})
+    first, *reps = capsys.readouterr().out.splitlines()
+    assert first == "ok judged" and reps and all("feet_too_far" in rep for rep in reps)
+
+
+def test_labels_are_imported_as_shown(desk, monkeypatch):
+    text = (ROOT / "docs/data.md").read_text()
+    (subjects,) = (block for block in blocks(text, "") if block.startswith("clip,subject"))
+    marks = [("rep", 1, 40), ("feet_too_far", 5, 40)]
+    result = [
+        {"id": kind, "from_name": "marks", "to_name": "video", "type": "timelinelabels",
+         "value": {"ranges": [{"start": start, "end": end}], "timelinelabels": [kind]}}
+        for kind, start, end in marks
+    ]  # fmt: skip
+    task = {"id": 1, "data": {"video": "monday_1.mp4"}, "annotations": [{"id": 1, "completed_by": 1, "result": result}]}
+    (desk / "export.json").write_text(json.dumps([task]))
+    (desk / "subjects.csv").write_text(subjects)
+    (line,) = (block for block in blocks(text, "sh") if "import_labels" in block)
+    ((_, _, module, *arguments),) = words_of(line)
+    monkeypatch.chdir(desk)
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    import_labels.main()
+    header, row = (desk / "data/clips/gym/labels.csv").read_text().splitlines()
+    assert header.startswith("clip,subject,start_s,end_s,overarch,tuck,feet_too_far,partial_range,view,side")
+    assert re.match(r"monday_1.mp4,ann,0\.0*,1\.\d+,0,0,1,0,side,left,", row), row
