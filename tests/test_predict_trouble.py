@@ -1,6 +1,7 @@
 """Films that real people send: the shipped core and the real detector on each, then damaged ones through the decoder."""
 
 import os
+from collections import deque
 from fractions import Fraction
 from functools import partial
 
@@ -153,7 +154,7 @@ def test_damaged_films_end_as_rows_and_never_hang(lifter, core_path, tmp_path):
     for seed in range(FUZZED):
         jobs.append(Job(tmp_path / f"{seed}.mp4", f"{seed}.mp4"))
         jobs[-1].path.write_bytes(damaged(film, seed))
-    answers = dict(spawned(partial(decoding, core_path), jobs, 2, 90.0))
+    answers = dict(spawned(partial(decoding, core_path), deque(jobs), 2, 90.0))
     assert set(answers) == set(jobs)
     lost = {job.name: answer.reason for job, answer in answers.items() if isinstance(answer, Lost)}
     said = [str(answer).partition(":")[0] for job, answer in answers.items() if job.name not in lost]
