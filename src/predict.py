@@ -9,15 +9,18 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
+from src.batch.cluster import on_ray
 from src.batch.inputs import InputError, Job, find_jobs, openable
 from src.batch.options import CORE, parser
 from src.batch.poses import pose_paths, save_poses
@@ -176,9 +179,9 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
     known = f", {len(jobs) - len(todo)} known already" if args.resume else ""
     pose = f"pose by {order.cfg.detector} {engine_name(order.cfg)} {order.cfg.precision}"
     crew = f"{args.workers} worker{'s' * (args.workers > 1)}" if args.workers else "no worker"
+    crew = f"Ray, {'a worker per GPU' if device.type == 'cuda' else crew}" if args.engine == "ray" else crew
     say(f"judging {len(todo)} clip{'s' * (len(todo) != 1)}{known} on {device_name(device)}, {pose}, {crew}")
-    make = partial(clip_work, order)
-    answers = spawned(make, todo, args.workers, args.time_limit) if args.workers else here(make, todo)
+    answers = answers_of(args, order, todo)
     try:
         with Bar(len(todo), args.quiet) as bar:
             for job, answer in answers:
@@ -197,17 +200,33 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
     return results
 
 
+def answers_of(
+    args: argparse.Namespace, order: Order, todo: list[Job]
+) -> Generator[tuple[Job, Record | Lost], None, None]:
+    """Judge the clips where the command line wants it: on a Ray cluster, in processes or right here."""
+    make = partial(clip_work, order)
+    if args.engine == "ray":
+        return on_ray(make, todo, args.workers, args.time_limit, gpu=order.cfg.device == "cuda")
+    return spawned(make, deque(todo), args.workers, args.time_limit) if args.workers else here(make, todo)
+
+
 def order_of(args: argparse.Namespace) -> Order:
     """Settings of the command line over those of conf/config.yaml; ``ConfigError`` names one that cannot be."""
     given = {"device": args.device, "detector": args.detector, "weights": args.weights, "fps_hz": args.fps}
     cfg = replace(load(Detect), **{key: value for key, value in given.items() if value is not None})
+    cfg = replace(cfg, device=choose_device(cfg.device).type)
     if not 0 < cfg.fps_hz < float("inf"):
         raise ConfigError(f"--fps {cfg.fps_hz}: frames per second must be a positive number")
     if not args.time_limit > 0:
         raise ConfigError(f"--time-limit {args.time_limit}: seconds per clip must be a positive number")
     if args.workers < 0:
         raise ConfigError(f"--workers {args.workers}: the number of processes must not be negative")
+    if args.engine == "ray" and not args.workers:
+        raise ConfigError("--workers 0: Ray needs one at least")
+    if args.engine == "ray" and find_spec("ray") is None:
+        raise ConfigError("--engine ray: Ray is not installed here; pip install '.[ray]'")
     threads = max(1, (os.cpu_count() or 1) // args.workers) if args.workers else 0
+    threads = 1 if args.engine == "ray" else threads  # of the one core that Ray gives
     pages = "anonymized" if args.anonymize else "plain" if args.report else ""
     return Order(args.out, args.core, cfg, args.save_poses, pages, threads)
 
@@ -240,4 +259,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from src import predict  # by its own name, which other machines find again
+
+    predict.main()

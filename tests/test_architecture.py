@@ -24,6 +24,7 @@ HOMES = {
     "aeon": {"src/report/baselines.py"},
     "onnxruntime": {"src/export.py"},
     "pyarrow": {"src/batch/tables.py"},
+    "ray": {"src/batch/cluster.py"},
     "jinja2": {"src/pages/page.py"},
     "PIL": {"src/video/overlay.py"},
     "mediapipe": set(),

@@ -384,6 +384,7 @@ def test_poses_are_kept_on_request(command, tmp_path):
         (["clip.mp4", "--fps", "-5"], "fps"),
         (["clip.mp4", "--fps", "nan"], "fps"),
         (["clip.mp4", "--time-limit", "0"], "time-limit"),
+        (["clip.mp4", "--engine", "ray"], "--workers 0"),
         (["*.nothing"], "*.nothing"),
         (["no_column.csv"], "no column clip or path"),
         (["no_such.csv"], "no_such.csv"),
@@ -407,6 +408,17 @@ def test_wrong_usage_is_one_line_and_exit_2(core_path, tmp_path, monkeypatch, ca
     error = capsys.readouterr().err
     assert stop.value.code == 2 and names in error
     assert len([line for line in error.splitlines() if "error" in line]) == 1 and "Traceback" not in error
+
+
+def test_ray_that_is_not_installed_is_one_line_and_exit_2(core_path, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(predict, "find_spec", lambda name: None)
+    arguments = [movie(tmp_path / "a.mp4"), "--engine", "ray", "--core", core_path, "--out", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        predict.main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1 and "pip install '.[ray]'" in error
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

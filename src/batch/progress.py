@@ -30,6 +30,6 @@ class Bar:
         self.done += 1
         if row["status"] == "unreadable":
             self.failed += 1
-            self.progress.console.print(f"{row['clip']}: {row['reason']}", markup=False)
+            self.progress.console.print(f"{row['clip']}: {row['reason']}", markup=False, soft_wrap=True)
         rate = 60 * self.done / (time.monotonic() - self.began)
         self.progress.update(self.task, advance=1, note=f"{rate:.1f}/min, {self.failed} failed")

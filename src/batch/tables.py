@@ -101,7 +101,7 @@ def show(rows: Sequence[Row], labels: Sequence[str], console: Console) -> None:
         table.add_row(*(escape(str(row[key])) for key in ("clip", "status", "view", "reps")), *findings(row, labels))
     console.print(table)
     for row in [row for row in rows if row["status"] not in ("ok", "unreadable")][:SHOWN]:
-        console.print(f"{row['clip']}: {row['reason']}", markup=False, highlight=False)
+        console.print(f"{row['clip']}: {row['reason']}", markup=False, highlight=False, soft_wrap=True)
     if len(rows) > SHOWN:
         console.print(f"... {len(rows) - SHOWN} more clips in clips.csv", highlight=False)
 

@@ -1,7 +1,8 @@
 """Processes that can be killed: one clip that crashes or hangs its decoder costs that clip and nothing else.
 
-Workers are spawned, never forked: decord and CUDA hang in a forked process. Each leads a process group, so that what
-it started itself dies with it, and watches its parent, so that no worker outlives a killed run.
+A job whose process dies is tried once more, at the end: something else may have taken all memory. One that hangs is not.
+Workers are spawned, never forked: decord and CUDA hang in a forked process. Each leads a process group, so that what it
+started itself dies with it, and watches its parent, so that no worker outlives a killed run.
 """
 
 import contextlib
@@ -25,13 +26,14 @@ READY = "ready"
 
 @dataclass(frozen=True)
 class Lost:
-    """A job whose process had to be killed or died; ``reason`` is one clause."""
+    """A job whose process had to be killed, or died (``died``); ``reason`` is one clause."""
 
     reason: str
+    died: bool = False
 
 
 @dataclass(frozen=True)
-class _Failure:
+class Failure:
     """What a worker cannot go on with: a missing core, a full disk."""
 
     error: Exception
@@ -45,14 +47,15 @@ def here(make: Callable[[], Callable[[J], A]], jobs: Sequence[J]) -> Generator[t
 
 
 def spawned(
-    make: Callable[[], Callable[[J], A]], jobs: Sequence[J], count: int, limit_s: float
+    make: Callable[[], Callable[[J], A]], todo: deque[J], count: int, limit_s: float
 ) -> Generator[tuple[J, A | Lost], None, None]:
     """Do the jobs in ``count`` processes; yield each with its answer as it ends, in no order.
 
-    make: importable or a ``partial`` of it; runs once in each process. A job that takes longer than ``limit_s`` or kills
-    its process is ``Lost`` and its process replaced. An exception of ``make`` or of the work itself is raised here.
+    make: importable or a ``partial`` of it; runs once in each process. todo: hashable jobs, taken from it as processes come
+    free; the caller may add more between answers. A job that takes longer than ``limit_s`` or twice kills its process is
+    ``Lost``, and its process replaced. An exception of ``make`` or of the work itself is raised here.
     """
-    todo = deque(jobs)
+    died: set[J] = set()
     crew: list[_Worker[J, A]] = [_Worker(make) for _ in range(min(count, len(todo)))]
     try:
         while crew:
@@ -62,12 +65,24 @@ def spawned(
             left_s = min((worker.left_s() for worker in crew), default=0.0)
             wait([worker.pipe for worker in crew], None if left_s == float("inf") else left_s)
             for i, worker in enumerate(crew):
-                if (done := worker.answer(limit_s)) is not None:
-                    yield done
-                    crew[i] = _Worker(make) if isinstance(done[1], Lost) and todo else worker
+                if (done := worker.answer(limit_s)) is None:
+                    continue
+                job, answer = done
+                if not (isinstance(answer, Lost) and answer.died and once_more(job, todo, died)):
+                    yield job, answer
+                crew[i] = _Worker(make) if isinstance(answer, Lost) and todo else worker
     finally:
         for worker in crew:
             worker.kill()
+
+
+def once_more(job: J, todo: deque[J], died: set[J]) -> bool:
+    """Put a job back whose process died for the first time; False when it is the second."""
+    if job in died:
+        return False
+    died.add(job)
+    todo.append(job)
+    return True
 
 
 class _Worker(Generic[J, A]):
@@ -83,16 +98,16 @@ class _Worker(Generic[J, A]):
         self.deadline, self.ready, self.retired = float("inf"), False, False
 
     def feed(self, todo: deque[J], limit_s: float) -> None:
-        """Give an idle process its next job; one for which there is none retires."""
-        if not self.ready or self.job is not None:
+        """Give an idle process its next job; one for which there is none retires, even before it is ready."""
+        if self.job is not None:
             return
-        if todo:
+        if not todo:
+            self.kill()
+            self.retired = True
+        elif self.ready:
             self.job, self.deadline = todo.popleft(), time.monotonic() + limit_s
             with contextlib.suppress(OSError):  # it died this moment: answer() says so
                 self.pipe.send(self.job)
-        else:
-            self.kill()
-            self.retired = True
 
     def left_s(self) -> float:
         """Seconds until the deadline."""
@@ -103,8 +118,8 @@ class _Worker(Generic[J, A]):
         try:
             message = self.pipe.recv() if self.pipe.poll() else None
         except (EOFError, OSError):
-            return self.lost(f"its process died ({self.death()})")
-        if isinstance(message, _Failure):
+            return self.died()
+        if isinstance(message, Failure):
             raise message.error
         if message is not None and not self.ready:
             self.ready = True
@@ -115,13 +130,18 @@ class _Worker(Generic[J, A]):
             return self.lost(f"not done after {limit_s:g} s, killed; --time-limit sets this limit")
         return None
 
-    def lost(self, reason: str) -> tuple[J, Lost]:
-        """The job that is lost; a process that dies before its first job would die again and again."""
-        self.kill()
+    def died(self) -> tuple[J, Lost]:
+        """The job whose process died; one that dies before its first job would die again and again."""
         if self.job is None:
-            raise RuntimeError(f"a worker could not be started: {reason}")
+            raise RuntimeError(f"a worker could not be started: its process died ({self.death()})")
+        return self.lost(f"its process died twice ({self.death()})", died=True)
+
+    def lost(self, reason: str, died: bool = False) -> tuple[J, Lost]:
+        """The job that is lost; the process is gone."""
+        self.kill()
+        assert self.job is not None
         job, self.job, self.deadline, self.ready = self.job, None, float("inf"), True
-        return job, Lost(reason)
+        return job, Lost(reason, died)
 
     def death(self) -> str:
         """How the process ended."""
@@ -146,21 +166,21 @@ def _serve(make: Callable[[], Callable[[J], A]], pipe: Connection) -> None:
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    work = _attempt(make)
+    work = attempt(make)
     with contextlib.suppress(EOFError, OSError):
-        pipe.send(work if isinstance(work, _Failure) else READY)
-        while not isinstance(work, _Failure):
-            pipe.send(_attempt(work, pipe.recv()))
+        pipe.send(work if isinstance(work, Failure) else READY)
+        while not isinstance(work, Failure):
+            pipe.send(attempt(work, pipe.recv()))
 
 
-def _attempt(call: Callable[..., A], *arguments: object) -> A | _Failure:
+def attempt(call: Callable[..., A], *arguments: object) -> A | Failure:
     """What ``call`` returns or why it failed; what may not survive the pipe goes by its name."""
     try:
         return call(*arguments)
     except (OSError, ValueError) as error:
-        return _Failure(error)
+        return Failure(error)
     except Exception as error:
-        return _Failure(RuntimeError(f"{type(error).__name__}: {error}"))
+        return Failure(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,144 @@
+"""The workers of ``workers.py`` on many machines: Ray actors, each with one process on its machine that can be killed.
+
+Plain actors, not Ray Data: that has no time limit per item, gives an item that kills its worker to the next one without
+end, and may wait for ever on a worker that is gone (issues 45661 and 62746 of ray-project/ray). So a clip has the same
+outcome here as on one machine, in the same words; Ray chooses the machine and notices when one is lost.
+"""
+
+import logging
+import os
+import pickle
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Generic
+
+from src.batch.workers import A, Failure, J, Lost, attempt, once_more, spawned
+
+STARTS = 3
+"""So many workers in a row may be lost before they are ready; then the run ends."""
+
+
+class _Host(Generic[J, A]):
+    """The actor: hands one job after the other to its process, and stays small itself."""
+
+    def __init__(self, sealed: bytes, limit_s: float, folder: str) -> None:
+        os.chdir(folder)  # relative paths are the caller's
+        vars(sys.modules["__main__"]).pop("__file__", None)  # Ray's own: spawned processes would run it again
+        self.todo: deque[J] = deque()
+        make: Callable[[], Callable[[J], A]] = partial(_opened, sealed)
+        self.answers = spawned(make, self.todo, 1, limit_s)
+
+    def ready(self) -> None:
+        """Return once the actor has its place."""
+
+    def judge(self, job: J) -> A | Lost | Failure:
+        """The answer to a job, or why none can be done."""
+        self.todo.append(job)
+        return attempt(lambda: next(self.answers)[1])
+
+
+def _opened(sealed: bytes) -> Any:
+    """Unpack and call ``make`` in the actor's process: what it imports stays out of the actor."""
+    return pickle.loads(sealed)()
+
+
+class _Pool(Generic[J, A]):
+    """Actors, and what each is at: a job, or None while it waits for its place."""
+
+    def __init__(self, ray: Any, make: Callable[[], Callable[[J], A]], limit_s: float, gpu: bool) -> None:
+        self.ray = ray
+        self.busy: dict[Any, tuple[Any, J | None]] = {}
+        actor = ray.remote(num_cpus=1, num_gpus=int(gpu))(_Host)
+        self.make = partial(actor.remote, pickle.dumps(make), limit_s, os.getcwd())
+
+    def hire(self) -> None:
+        """One more actor, as soon as the cluster has room."""
+        actor = self.make()
+        self.busy[actor.ready.remote()] = actor, None
+
+    def give(self, actor: Any, job: J) -> None:
+        """The actor's next job."""
+        self.busy[actor.judge.remote(job)] = actor, job
+
+    def next(self) -> tuple[Any, J | None, A | Lost | Failure]:
+        """The next actor that is free, its job and the answer; ``Lost`` and no actor when that is gone."""
+        ref = self.ray.wait(list(self.busy))[0][0]
+        actor, job = self.busy.pop(ref)
+        try:
+            return actor, job, self.ray.get(ref)
+        except self.ray.exceptions.RayError as error:
+            self.ray.kill(actor)
+            last = (str(error).strip().splitlines() or [""])[-1]
+            return None, job, Lost(f"its worker was lost twice ({type(error).__name__}: {last})", died=True)
+
+    def working(self) -> bool:
+        """Whether any job is being done."""
+        return any(job is not None for _, job in self.busy.values())
+
+    def close(self) -> None:
+        """End every actor, and with it its process."""
+        for actor, _ in self.busy.values():
+            self.ray.kill(actor)
+
+
+def on_ray(
+    make: Callable[[], Callable[[J], A]], jobs: Sequence[J], count: int, limit_s: float, gpu: bool = False
+) -> Generator[tuple[J, A | Lost], None, None]:
+    """As ``spawned``, on the cluster that ``RAY_ADDRESS`` names, else on a running one, else on one made for this run.
+
+    count: so many workers, a CPU core each, or fewer where there are fewer cores; ``gpu``: one per GPU of the cluster
+    instead. A job whose worker or machine is lost is tried once more. ``RuntimeError`` when no worker can be started.
+    """
+    if not jobs:
+        return
+    todo, died, lost = deque(jobs), set[J](), 0
+    with _cluster() as ray:
+        pool: _Pool[J, A] = _Pool(ray, make, limit_s, gpu)
+        try:
+            for _ in range(min(_gpus(ray) if gpu else count, len(jobs))):
+                pool.hire()
+            while todo or pool.working():
+                actor, job, answer = pool.next()
+                lost = lost + 1 if actor is None and job is None else 0
+                if isinstance(answer, Failure):
+                    raise answer.error
+                if lost == STARTS and isinstance(answer, Lost):
+                    raise RuntimeError(f"workers on the Ray cluster cannot be started: {answer.reason}")
+                again = actor is None and job is not None and once_more(job, todo, died)
+                if todo:
+                    pool.hire() if actor is None else pool.give(actor, todo.popleft())
+                elif actor is not None:
+                    ray.kill(actor)
+                if job is not None and not again:
+                    yield job, answer
+        finally:
+            pool.close()
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
+    """Ray, connected and quiet; what it could not do is a ``RuntimeError``."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        yield ray
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(f"Ray: {error}") from error
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _gpus(ray: Any) -> int:
+    """GPUs of the cluster."""
+    count = int(ray.cluster_resources().get("GPU", 0))
+    if not count:
+        raise RuntimeError("the Ray cluster has no GPU; use --device cpu")
+    return count
