@@ -46,7 +46,7 @@ def test_there_are_no_others():
 def test_it_runs_right_after_setup(name, clone, monkeypatch):
     for place in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):  # nobody's own settings
         monkeypatch.setenv(place, str(clone / place))
-    done = NotebookClient(notebook(name), timeout=120, resources={"metadata": {"path": clone / "notebooks"}}).execute()
+    done = NotebookClient(notebook(name), timeout=250, resources={"metadata": {"path": clone / "notebooks"}}).execute()
     cells = [cell for cell in done.cells if cell.cell_type == "code"]
     for cell in cells:
         pictures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
