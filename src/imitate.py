@@ -25,7 +25,7 @@ from src.config import ConfigError, Imitate, run_stage
 from src.motion.camera import Camera, sample_camera, sample_size, sample_view, true_track
 from src.motion.dataset import cut
 from src.motion.features import Features
-from src.motion.keypoints import HIP_THRUST, Track, middle
+from src.motion.keypoints import HIP_THRUST, OUTLINE, Track, middle
 from src.motion.kinematics import Performance, sample_performance
 from src.motion.labels import read_table
 from src.motion.noise import Filmed, Noise, fit
@@ -120,9 +120,9 @@ def _errors(clips: Sequence[Seen]) -> dict[str, float]:
         apart = np.linalg.norm(zoom * c.track.keypoints[..., :2] - true[rows, :, :2], axis=-1) / trunk  # (T, K)
         for name in JOINTS:
             off[name].append(apart[:, [HIP_THRUST.index(f"{s}_{name}") for s in ("left", "right")]].ravel())
-        off["outline"].append(apart[:, 21:].ravel())
+        off["outline"].append(apart[:, -len(OUTLINE) :].ravel())
         off["found"].append(np.isfinite(apart[:, 5]).astype(float))
-        off["outline_seen"].append(np.isfinite(apart[:, 21:]).astype(float).ravel())
+        off["outline_seen"].append(np.isfinite(apart[:, -len(OUTLINE) :]).astype(float).ravel())
     flat = {name: np.concatenate(values) for name, values in off.items()}
     return {
         name: float(np.nanmean(v) if name in ("found", "outline_seen") else np.nanmedian(v)) for name, v in flat.items()

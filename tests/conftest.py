@@ -125,7 +125,7 @@ def thrust(
         "elbow": shoulder + 0.25 * along + 0.1 * front, "wrist": hip + 0.1 * front, "ear": shoulder - 0.2 * along,
         "eye": shoulder - 0.22 * along + 0.08 * front, "nose": shoulder - 0.2 * along + 0.1 * front,
     }  # fmt: skip
-    for share in (25, 50, 75):
+    for share in (10, 25, 50, 75, 90):
         middle[f"front_{share}"] = shoulder + share / 100 * TRUNK_M * along + 0.11 * front
         middle[f"back_{share}"] = shoulder + share / 100 * TRUNK_M * along - 0.09 * front
     aside = {"left": 0.5 * width_m, "right": -0.5 * width_m}

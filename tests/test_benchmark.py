@@ -179,7 +179,7 @@ def test_drawn_clip_can_be_read(tmp_path):
 
 def test_inputs_are_not_zeros_and_hold_reps():
     keypoints, fps_hz, frames = sequences(2, 64, 0, CPU)
-    assert keypoints.shape == (2, 64, 27, 3) and fps_hz.tolist() == [30, 30] and frames.tolist() == [64, 64]
+    assert keypoints.shape == (2, 64, 31, 3) and fps_hz.tolist() == [30, 30] and frames.tolist() == [64, 64]
     assert 0.05 < keypoints.isnan().float().mean() < 0.15 and not keypoints[0].equal(keypoints[1])
     assert len(find_reps(set_of_reps())) == 10
 

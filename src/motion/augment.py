@@ -2,19 +2,16 @@
 
 import numpy as np
 
-from src.motion.keypoints import HIP_THRUST, Floats, middle
+from src.motion.keypoints import HIP_THRUST, OUTLINE, Floats, middle
 
-OUTLINES = (
-    [HIP_THRUST.index(f"back_{at}") for at in (25, 50, 75)],
-    [HIP_THRUST.index(f"front_{at}") for at in (25, 50, 75)],
-)
+OUTLINES = [[HIP_THRUST.index(point) for point in OUTLINE if point.startswith(side)] for side in ("back", "front")]
 FLESH = ((0.0, 0.02, 0.0, 0.02), (0.0, 0.03, -0.02, 0.04))
 """Back and front outline of other bodies and clothes, trunk lengths towards the front: mean and spread of a constant, and of what
 comes with straight hips. Rendered bodies vary less: on real bridges without a fault the front sinks by 0.05-0.09 to lockout."""
 
 
 def refleshed(keypoints: Floats, rng: np.random.Generator) -> Floats:
-    """Keypoints (T, 27, 3) with the trunk's outline of another body: the low back's own movement stays, soft tissue's changes."""
+    """Keypoints (T, 31, 3) with the trunk's outline of another body: the low back's own movement stays, soft tissue's changes."""
     shoulder, hip, knee = (middle(keypoints, part) for part in ("shoulder", "hip", "knee"))
     chord = hip - shoulder
     back, front = (keypoints[:, rows, :2] for rows in OUTLINES)
@@ -25,7 +22,7 @@ def refleshed(keypoints: Floats, rng: np.random.Generator) -> Floats:
     changed = keypoints.copy()
     for rows, (mean, spread, sink, wide) in zip(OUTLINES, FLESH, strict=True):
         amount = rng.normal(mean, spread) + rng.normal(sink, wide) * straight
-        moved = amount[:, None] + rng.normal(0.0, 0.006, len(rows))  # (T, 3)
+        moved = amount[:, None] + rng.normal(0.0, 0.006, len(rows))  # (T, 5)
         changed[:, rows, :2] += np.nan_to_num(moved[..., None] * normal[:, None]).astype(np.float32)
     return changed
 

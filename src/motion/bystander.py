@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from src.motion.keypoints import OUTLINE
 from src.motion.kinematics import JOINTS, Performance
 from src.motion.limbs import SIDES, feet, two_link
 from src.motion.person import Person, sample_person, sample_setup
@@ -26,9 +27,8 @@ def upright(person: Person) -> dict[str, Array]:
     parts = {name: plane(getattr(trunk, name)) for name in ("spine", "rear", "fore")}
     chest, hip = plane(trunk.shoulder), plane(trunk.hip)
     points = {f"{part}_{n}": deep(rows[:, i]) for part, rows in parts.items() for i, n in enumerate(NODES)}
-    for name, side in (("back", "rear"), ("front", "fore")):
-        rows = contour(chest, hip, parts[side])
-        points |= {f"{name}_{f}": deep(rows[:, i]) for i, f in enumerate((25, 50, 75))}
+    skin = np.concatenate([contour(chest, hip, parts[side]) for side in ("rear", "fore")], axis=1)  # (1, 10, 2)
+    points |= {name: deep(skin[:, i]) for i, name in enumerate(OUTLINE)}
     up = deep(chest) + np.array([0.02, 0, 1.05 * person.head_m])
     points |= {"neck": deep(chest) + np.array([0, 0, 0.25 * person.head_m]), "head": up}
     points |= {"crown": up + [0, 0, 0.5 * person.head_m], "nose": up + [0.46 * person.head_m, 0, 0], "bar": deep(hip)}

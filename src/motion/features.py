@@ -10,10 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from src.motion.keypoints import Skeleton, TrackError
+from src.motion.keypoints import OUTLINE, Skeleton, TrackError
 
 PARTS = ("shoulder", "hip", "knee", "ankle", "heel", "toe")
-OUTLINE = ("back_25", "back_50", "back_75", "front_25", "front_50", "front_75")
 ANGLES = ("hip_deg", "knee_deg", "shin_deg", "trunk_deg", "thigh_deg")
 """hip: signed trunk-thigh angle, 180 straight, above 180 hips above the shoulder-knee line; knee: 180 straight leg; shin: from
 the vertical, + = leaning away from the hips; trunk, thigh: pitch above the floor, + = hips above shoulders, knees above hips."""
@@ -34,9 +33,9 @@ FEATURE_NAMES = (
 class Pose(NamedTuple):
     """Midpoints of one person, turned to face right. Lengths in body scales, y up, angles in degrees (see ``ANGLES``).
 
-    parts (N, M, 6, 2), spread (N, M, 6) left-right distances, seen (N, M, 12) in [0, 1] for PARTS + OUTLINE,
+    parts (N, M, 6, 2), spread (N, M, 6) left-right distances, seen (N, M, 16) in [0, 1] for PARTS + OUTLINE,
     angles (N, M, 5), where ``known`` (N, M, 5) says that their points were seen,
-    offsets (N, M, 6) of OUTLINE from the shoulder-hip chord in chord lengths (+ = front; 0 where unseen),
+    offsets (N, M, 10) of OUTLINE from the shoulder-hip chord in chord lengths (+ = front; 0 where unseen),
     height (N, M) of the hips over the shoulder-knee line.
     """
 
@@ -134,7 +133,7 @@ def stand_ins(mid: Tensor, there: Tensor) -> Tensor:
 
 
 def off_chord(shoulder: Tensor, hip: Tensor, outline: Tensor) -> Tensor:
-    """Distances (N, M, 6) of outline points (N, M, 6, 2) from the shoulder-hip chord, in its length, + = front."""
+    """Distances (N, M, 10) of outline points (N, M, 10, 2) from the shoulder-hip chord, in its length, + = front."""
     chord = hip - shoulder
     length: Tensor = torch.linalg.vector_norm(chord, dim=-1, keepdim=True).clamp(min=1e-3)  # (N, M, 1)
     normal = torch.stack([-chord[..., 1], chord[..., 0]], dim=-1) / length  # (N, M, 2), front of someone face up
@@ -163,7 +162,11 @@ class Features(nn.Module):
     def pose(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> Pose:
         """Midpoints, angles and outline of every sample; only seen points decide facing, scale and origin."""
         points, seen = resample(keypoints[:, :, self.used].float(), fps_hz.float(), frames, self.frames)
-        left, right, outline = points[:, :, :6], points[:, :, 6:12], points[:, :, 12:]  # (N, M, 6, 2)
+        left, right, outline = (
+            points[:, :, :6],
+            points[:, :, 6:12],
+            points[:, :, 12:],
+        )  # (N, M, 6, 2) twice, (N, M, 10, 2)
         wl, wr = seen[:, :, :6, None], seen[:, :, 6:12, None]  # (N, M, 6, 1)
         mid = stand_ins((left * wl + right * wr) / (wl + wr).clamp(min=1e-9), (wl + wr)[..., 0] > self.unseen)
         seen_mid = torch.maximum(wl, wr)[..., 0]
@@ -218,12 +221,12 @@ class Features(nn.Module):
         centred = torch.where(pose.known, centred / 45.0, torch.zeros_like(centred))  # (N, M, 5)
         hip, knee, shin, trunk, thigh = centred.unbind(dim=2)  # (N, M) each
         over = shin - trunk.clamp(min=0.0)  # lean beyond what a raised trunk explains
-        outline = pose.offsets * 5.0  # (N, M, 6)
+        outline = pose.offsets * 5.0  # (N, M, 10)
         bottom = torch.softmax(-12.0 * pose.height, dim=1)[..., None]  # (N, M, 1) weight of the rep's lowest part
-        moving = torch.cat([hip[..., None], knee[..., None], pose.height[..., None], outline], dim=2)  # (N, M, 9)
+        moving = torch.cat([hip[..., None], knee[..., None], pose.height[..., None], outline], dim=2)  # (N, M, 13)
         there = torch.cat(
             [pose.known[..., :2], pose.known[..., 0:1] | True, pose.seen[..., 6:] > self.outline_seen], dim=2
-        ).float()  # (N, M, 9)
+        ).float()  # (N, M, 13)
         weight = bottom * there
         lowest = (moving * weight).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(min=1e-6)
         against_bottom = (moving - lowest) * there * (weight.sum(dim=1, keepdim=True) > 0.05)

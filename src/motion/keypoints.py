@@ -50,17 +50,20 @@ class Skeleton:
         return tuple(partners)
 
 
-CONTOUR_FRACTIONS = (0.25, 0.5, 0.75)
-"""Where along the shoulder-to-hip chord the trunk's outline is sampled (0 = shoulders, 1 = hips)."""
+CONTOUR_FRACTIONS = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Where along the shoulder-to-hip chord the trunk's outline is sampled (0 = shoulders, 1 = hips). What is measured is how the
+middle lies against the ends: the ends of the chord are joints, which detectors misplace by as much as a fault moves the back."""
+OUTLINE = tuple(f"{side}_{round(100 * at)}" for side in ("back", "front") for at in CONTOUR_FRACTIONS)
+"""``back_10`` ... ``front_90``: the trunk's outline towards the floor and towards the ceiling of someone lying face up."""
 
 HIP_THRUST = Skeleton(
-    name="hip_thrust_27",
+    name="hip_thrust_31",
     points=(
         "nose", "left_eye", "right_eye", "left_ear", "right_ear",
         "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
         "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
         "left_heel", "right_heel", "left_toe", "right_toe",
-        "back_25", "back_50", "back_75", "front_25", "front_50", "front_75",
+        *OUTLINE,
     ),
     bones=(
         ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"),
@@ -72,8 +75,7 @@ HIP_THRUST = Skeleton(
         ("right_ankle", "right_heel"), ("right_heel", "right_toe"),
     ),
 )  # fmt: skip
-"""COCO-17, heels, toes, and six optional points on the trunk's outline (``back`` towards the floor, ``front``
-towards the ceiling of someone lying face up, at 25, 50 and 75 % from shoulders to hips)."""
+"""COCO-17, heels, toes, and ten optional points on the trunk's outline."""
 
 SKELETONS = {HIP_THRUST.name: HIP_THRUST}
 
@@ -137,7 +139,7 @@ class Track:
 
 
 def middle(keypoints: NDArray[Float], part: str) -> NDArray[Float]:
-    """Point (T, 2) midway between the left and the right ``part`` of HIP_THRUST points (T, 27, 2 or more); NaN without both."""
+    """Point (T, 2) midway between the left and the right ``part`` of HIP_THRUST points (T, 31, 2 or more); NaN without both."""
     left, right = (keypoints[:, HIP_THRUST.index(f"{side}_{part}"), :2] for side in ("left", "right"))
     half: NDArray[Float] = ((left + right) / 2).astype(keypoints.dtype)
     return half

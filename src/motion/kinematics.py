@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from src.motion.cycle import Curves, Severity, Tempo, play, sample_severity, sample_tempo
 from src.motion.faults import FAULTS, judge
-from src.motion.keypoints import HIP_THRUST
+from src.motion.keypoints import HIP_THRUST, OUTLINE
 from src.motion.limbs import arms, feet, head, knees
 from src.motion.person import Person, Setup, sample_person, sample_setup
 from src.motion.spine import CHEST, MID_LUMBAR, NODES, Trunk, bend, contour, lumbar_offset
@@ -30,7 +30,7 @@ STEEPEST_DEG = 56.0
 JOINTS = HIP_THRUST.points + EXTRA
 """Names of ``Performance.joints``.
 
-The skeleton's 27 points first, then head centre, hands, bar ends, spine and skin.
+The skeleton's 31 points first, then head centre, hands, bar ends, spine and skin.
 """
 
 
@@ -206,8 +206,8 @@ def _joints(
     hips, knee = _legs(person, setup, placed["mid"][:, 1], ankles)
     rear, fore = (contour(placed["mid"][:, 0], placed["mid"][:, 1], placed[side]) for side in ("rear", "fore"))
     points = {"left_hip": hips[:, 0], "right_hip": hips[:, 1], "left_knee": knee[:, 0], "right_knee": knee[:, 1]}
-    points |= {f"back_{f}": _deep(rear[:, i]) for i, f in enumerate((25, 50, 75))}
-    points |= {f"front_{f}": _deep(fore[:, i]) for i, f in enumerate((25, 50, 75))}
+    skin = np.concatenate([rear, fore], axis=1)  # (T, 10, 2)
+    points |= {name: _deep(skin[:, i]) for i, name in enumerate(OUTLINE)}
     points |= {
         f"{part}_{n}": _deep(placed[part][:, i]) for part in ("spine", "rear", "fore") for i, n in enumerate(NODES)
     }

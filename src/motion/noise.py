@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.keypoints import HIP_THRUST, Floats, Track, TrackError, middle, mirror
+from src.motion.keypoints import HIP_THRUST, OUTLINE, Floats, Track, TrackError, middle, mirror
 
 Array = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ ALIKE = np.array([0.10, 0.10, 0.10, 0.25, 0.5, 0.7])
 
 @dataclass(frozen=True)
 class Filmed:
-    """A true track (T, 27, 3) and what surrounds it.
+    """A true track (T, 31, 3) and what surrounds it.
 
     side: where the camera stands, ``left`` or ``right`` of the person. reps: (R, 3) start, top and end in seconds.
     """
@@ -76,22 +76,26 @@ def causes(filmed: Filmed) -> Array:
 
     Of a hidden point the detector knows nothing: its error then undoes the very pose that the true point has.
     """
-    hidden = (filmed.upright.keypoints[..., 2] < 1).astype(float)  # (T, 27)
+    hidden = (filmed.upright.keypoints[..., 2] < 1).astype(float)  # (T, 31)
     xy, size = filmed.upright.keypoints[..., :2].astype(float), unit(filmed.upright)
     mid, frames = {part: middle(xy, part) for part in PARTS}, len(xy)
     steps = [(mid[b] - mid[a]) / size for a, b in pairwise(PARTS)]
     chord = mid["hip"] - mid["shoulder"]
     normal = np.stack([chord[:, 1], -chord[:, 0]], -1) / np.maximum((chord**2).sum(-1, keepdims=True), 1e-6)
-    depth = ((xy[:, 21:27] - mid["shoulder"][:, None]) * normal[:, None]).sum(-1)  # (T, 6) chords
+    depth = ((xy[:, -len(OUTLINE) :] - mid["shoulder"][:, None]) * normal[:, None]).sum(-1)  # (T, 10) chords
     place = filmed.place()
     plates = [place[2], float(filmed.load == "barbell"), place[2] * (filmed.load == "barbell")]
     scene = np.tile([1.0, place[0], place[1], *plates], (frames, 1))
-    pose, hips, skin = np.concatenate(steps, axis=1), hidden[:, [HIP_THRUST.index("left_hip")]], hidden[:, 21:27]
+    pose, hips, skin = (
+        np.concatenate(steps, axis=1),
+        hidden[:, [HIP_THRUST.index("left_hip")]],
+        hidden[:, -len(OUTLINE) :],
+    )
     return np.concatenate([scene, pose, depth, hips, hips * pose, skin, skin * depth], axis=1)
 
 
 def errors(filmed: Filmed, seen: Track) -> Floats:
-    """Errors (T, 27, 3) of a detected track: x, y in mean limbs, and the score itself; NaN where nothing was seen."""
+    """Errors (T, 31, 3) of a detected track: x, y in mean limbs, and the score itself; NaN where nothing was seen."""
     true, found = filmed.upright, seen if filmed.side == "left" else mirror(seen)
     rows = np.round(found.seconds * true.fps_hz).astype(int).clip(max=len(true.keypoints) - 1)
     zoom = true.size_px[0] / found.size_px[0]  # large pictures are scaled down while decoding
@@ -119,7 +123,7 @@ def smooth(rows: Array, width: float) -> Array:
 
 @dataclass(frozen=True)
 class Donor:
-    """What the regression left of one clip: slow and quick errors (T, 27, 2), scores (T, 27), the clip's place and reps."""
+    """What the regression left of one clip: slow and quick errors (T, 31, 2), scores (T, 31), the clip's place and reps."""
 
     slow: Floats
     quick: Floats
@@ -131,13 +135,13 @@ class Donor:
 
 @dataclass(frozen=True)
 class Noise:
-    """A fitted detector: ``weights`` (P, 27, 2) of ``causes``, and the donors."""
+    """A fitted detector: ``weights`` (P, 31, 2) of ``causes``, and the donors."""
 
     weights: Array
     donors: tuple[Donor, ...]
 
     def observe(self, filmed: Filmed, rng: np.random.Generator) -> Floats:
-        """Keypoints (T, 27, 3) that the detector might have reported for these true points."""
+        """Keypoints (T, 31, 3) that the detector might have reported for these true points."""
         donor = self._donor(filmed, rng)
         true, size = filmed.upright, unit(filmed.upright)
         seconds = true.seconds.astype(float)
@@ -236,7 +240,7 @@ def _rest(filmed: Filmed, fps_hz: float, error: Floats, explained: Array) -> Don
 
 
 def _ridge(causes_: list[Array], errors_: list[Array]) -> Array:
-    """Weights (P, 27, 2): every clip counts alike, every cause but the first is held down in units of its own spread."""
+    """Weights (P, 31, 2): every clip counts alike, every cause but the first is held down in units of its own spread."""
     x = np.concatenate(causes_)
     spread = np.maximum(x.std(axis=0), 1e-6)
     spread[0] = 1.0

@@ -13,8 +13,9 @@ from src.motion.model import Core, CoreOutput
 LYING = {
     "nose": (-0.45, -0.25), "eye": (-0.5, -0.22), "ear": (-0.45, -0.12), "shoulder": (0.0, 0.0), "elbow": (0.3, 0.3),
     "wrist": (0.7, -0.2), "hip": (1.0, 0.2), "knee": (1.7, -0.3), "ankle": (1.75, 0.5), "heel": (1.65, 0.58),
-    "toe": (2.0, 0.6), "back_25": (0.25, 0.2), "back_50": (0.5, 0.27), "back_75": (0.75, 0.32),
-    "front_25": (0.25, -0.1), "front_50": (0.5, -0.05), "front_75": (0.75, 0.0),
+    "toe": (2.0, 0.6),
+    "back_10": (0.1, 0.16), "back_25": (0.25, 0.2), "back_50": (0.5, 0.27), "back_75": (0.75, 0.32), "back_90": (0.9, 0.36),
+    "front_10": (0.1, -0.1), "front_25": (0.25, -0.1), "front_50": (0.5, -0.05), "front_75": (0.75, 0.0), "front_90": (0.9, 0.03),
 }  # fmt: skip
 """A person before the lift in trunk lengths, x and y of the picture, sides alike."""
 

@@ -108,7 +108,7 @@ def skin(person: Person) -> tuple[Array, Array]:
 
 
 def contour(shoulder: Array, hip: Array, outline: Array) -> Array:
-    """Where an outline (T, n, C) crosses the perpendiculars at ``CONTOUR_FRACTIONS`` of the chord: (T, 3, C)."""
+    """Where an outline (T, n, C) crosses the perpendiculars at ``CONTOUR_FRACTIONS`` of the chord: (T, 5, C)."""
     chord = hip - shoulder
     along = ((outline - shoulder[:, None]) * chord[:, None]).sum(-1) / (chord**2).sum(-1)[:, None]  # (T, n)
     points = []

@@ -224,7 +224,7 @@ class BlazePose:
 
 
 def keypoints(points: NDArray[np.floating], outline: NDArray[np.floating] | None = None) -> Floats:
-    """BlazePose points (T, 33 or more, 3) -> keypoints (T, 27, 3), the last six from ``outline`` (T, 6, 3) or NaN."""
+    """BlazePose points (T, 33 or more, 3) -> keypoints (T, 31, 3), the last ten from ``outline`` (T, 10, 3) or NaN."""
     ours = np.full((len(points), len(HIP_THRUST), 3), np.nan, np.float32)
     ours[:, [HIP_THRUST.index(name) for name in LANDMARKS]] = points[:, list(LANDMARKS.values())]
     if outline is not None:

@@ -29,7 +29,7 @@ STEEP_PX = 2.0
 
 
 def outline(masks: Tensor, points: Doubles) -> Doubles:
-    """Trunk points (B, 6, 3) in crop px with score 0..1: back at 25, 50, 75 % from shoulders to hips, then front.
+    """Trunk points (B, 10, 3) in crop px with score 0..1, as in ``OUTLINE``: the back from shoulders to hips, then the front.
 
     masks: (B, S, S) logits, above 0 is person.
     points: (B, 33 or more, 3) BlazePose's landmarks: x, y in crop px, visibility.
@@ -41,8 +41,8 @@ def outline(masks: Tensor, points: Doubles) -> Doubles:
     chord = hips - chest
     trunk = np.maximum(np.hypot(*chord.T), 1e-6)
     back = _back(points, chord / trunk[:, None])
-    starts = chest[:, None] + np.array(CONTOUR_FRACTIONS * 2)[:, None] * chord[:, None]  # (B, 6, 2): back, front
-    normals = np.repeat(np.stack([back, -back], 1), len(CONTOUR_FRACTIONS), 1)  # (B, 6, 2)
+    starts = chest[:, None] + np.array(CONTOUR_FRACTIONS * 2)[:, None] * chord[:, None]  # (B, 10, 2): back, front
+    normals = np.repeat(np.stack([back, -back], 1), len(CONTOUR_FRACTIONS), 1)  # (B, 10, 2)
     distances, scores = _edges(masks, starts, normals, trunk)
     ends = starts + distances[..., None] * normals
     hidden = _arms(points, seen, starts, ends, trunk) | _frontal(points, trunk)[:, None] | ~np.isfinite(distances)
@@ -60,11 +60,11 @@ def _back(points: Doubles, along: Doubles) -> Doubles:
 
 
 def _edges(masks: Tensor, starts: Doubles, normals: Doubles, trunk: Doubles) -> tuple[Doubles, Doubles]:
-    """Distance (B, 6) in crop px to where the mask first falls below one half, NaN without one, and its steepness."""
+    """Distance (B, 10) in crop px to where the mask first falls below one half, NaN without one, and its steepness."""
     size = masks.shape[-1]
     reach = np.linspace(0, REACH, STEPS) * trunk[:, None]  # (B, R)
-    at = starts[:, :, None] + reach[:, None, :, None] * normals[:, :, None]  # (B, 6, R, 2)
-    levels = _sample(masks, at)  # (B, 6, R)
+    at = starts[:, :, None] + reach[:, None, :, None] * normals[:, :, None]  # (B, 10, R, 2)
+    levels = _sample(masks, at)  # (B, 10, R)
     outside = levels < 0
     first = outside.argmax(-1)
     found = outside.any(-1) & (first > 0)
@@ -73,7 +73,7 @@ def _edges(masks: Tensor, starts: Doubles, normals: Doubles, trunk: Doubles) -> 
     distances = (np.maximum(first - 1, 0) + share) * (REACH / (STEPS - 1)) * trunk[:, None]
     ends = starts + distances[..., None] * normals
     found &= ((ends > STEEP_PX) & (ends < size - 1 - STEEP_PX)).all(-1)
-    both = np.stack([ends - STEEP_PX * normals, ends + STEEP_PX * normals], 2)  # (B, 6, 2, 2)
+    both = np.stack([ends - STEEP_PX * normals, ends + STEEP_PX * normals], 2)  # (B, 10, 2, 2)
     chance = 1 / (1 + np.exp(-_sample(masks, np.where(found[..., None, None], both, 0))))
     return np.where(found, distances, np.nan), np.clip(chance[..., 0] - chance[..., 1], 0, 1)
 
@@ -97,7 +97,7 @@ def _frontal(points: Doubles, trunk: Doubles) -> NDArray[np.bool_]:
 def _arms(
     points: Doubles, seen: NDArray[np.bool_], starts: Doubles, ends: Doubles, trunk: Doubles
 ) -> NDArray[np.bool_]:
-    """Edge points (B, 6) that belong to an arm which the camera sees: on its line, or just behind it on the ray."""
+    """Edge points (B, 10) that belong to an arm which the camera sees: on its line, or just behind it on the ray."""
     ends = np.where(np.isfinite(ends), ends, starts)
     hidden = np.zeros(ends.shape[:2], bool)
     for side in (0, 1):

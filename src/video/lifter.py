@@ -217,7 +217,7 @@ def _fill(
 
 
 def posed(pose: Pose) -> Floats:
-    """Keypoints (B, 27, 3) of a pose, with the trunk's outline where masks were asked for."""
+    """Keypoints (B, 31, 3) of a pose, with the trunk's outline where masks were asked for."""
     if pose.masks is None:
         return keypoints(pose.points)
     spots = inverse(pose.points[..., :2], pose.regions, LANDMARK_PX)
@@ -239,7 +239,7 @@ def _likely(people: list[Person], first: int, end: int) -> list[Person]:
 
 
 def _whole(person: Person, count: int) -> Floats:
-    """Keypoints (T, 27, 3) of all frames, NaN where the person was not looked at."""
+    """Keypoints (T, 31, 3) of all frames, NaN where the person was not looked at."""
     track = absent(count)
     for start, piece in person.pieces.items():
         track[start : start + len(piece)] = piece

@@ -149,12 +149,12 @@ def test_clips_in_subfolders_and_with_equal_stems_keep_their_own_labels(tmp_path
 
 def test_collate_pads_with_nan_and_says_how_much_is_real():
     rows = [
-        (np.full((t, 27, 3), t, np.float32), 10.0 * t, np.full(4, t, np.float32), t / 5, np.full(4, -t, np.float32))
+        (np.full((t, 31, 3), t, np.float32), 10.0 * t, np.full(4, t, np.float32), t / 5, np.full(4, -t, np.float32))
         for t in (2, 5, 3)
     ]
     batch = collate(rows)
     assert (
-        batch.keypoints.shape == (3, 5, 27, 3)
+        batch.keypoints.shape == (3, 5, 31, 3)
         and batch.frames.tolist() == [2, 5, 3]
         and batch.fps_hz.tolist() == [20, 50, 30]
     )

@@ -51,8 +51,8 @@ def test_the_shin_is_positive_with_far_feet(shin_deg, facing):
 @pytest.mark.parametrize("facing", [-1, 1])
 def test_the_outline_has_a_front_and_a_back(facing):
     offsets = FEATURES.pose(*tensors(thrust(1, facing=facing))).offsets[0]
-    np.testing.assert_allclose(offsets[:, :3], -0.09 / 0.52, atol=0.01)
-    np.testing.assert_allclose(offsets[:, 3:], 0.11 / 0.52, atol=0.01)
+    np.testing.assert_allclose(offsets[:, :5], -0.09 / 0.52, atol=0.01)
+    np.testing.assert_allclose(offsets[:, 5:], 0.11 / 0.52, atol=0.01)
 
 
 @settings(max_examples=20)
@@ -182,7 +182,7 @@ def test_hiding_an_outline_point_moves_only_its_own_features_and_to_nothing():
     rep = find_reps(track)[0]
     whole = cut(track, rep).copy()
     k = HIP_THRUST.index("back_50")
-    whole[:, 21:] = whole[:, 11:12] * 0.4 + whole[:, 5:6] * 0.6  # six outline points somewhere on the trunk
+    whole[:, 21:] = whole[:, 11:12] * 0.4 + whole[:, 5:6] * 0.6  # ten outline points somewhere on the trunk
     whole[:, 21:, 2] = 1.0
     hidden = whole.copy()
     middle = slice(len(whole) // 3, 2 * len(whole) // 3)

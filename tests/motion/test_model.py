@@ -197,9 +197,9 @@ def test_output_names():
 
 
 def test_the_same_seed_makes_the_same_core_as_ever():
-    """Numbers of the four faults' core from before any other task could be learnt."""
+    """Numbers of the four faults' core of ten outline points: other tasks, learnt by the same code, must leave them alone."""
     out = random_core()(*golden_inputs((64,), (3,))[0])
-    known = [[0.144938, 0.619345, 0.499498, 0.627160], [0.309300, 0.662868, 0.582373, 0.447899]]
+    known = [[0.679376, 0.669322, 0.311762, 0.384041], [0.783641, 0.739921, 0.248115, 0.457140]]
     torch.testing.assert_close(out.probabilities[:2], torch.tensor(known), atol=1e-4, rtol=0)
-    seen = [[0.0, 0.0, 0.997523, 0.997523], [0.996352, 0.996352, 0.997522, 0.997522]]
+    seen = [[0.720683, 0.720683, 0.997523, 0.997523], [0.996352, 0.996352, 0.997522, 0.997522]]
     torch.testing.assert_close(out.observability[:2], torch.tensor(seen), atol=1e-4, rtol=0)

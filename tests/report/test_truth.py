@@ -20,7 +20,7 @@ def write(path, *rows):
 
 def sample(start_s, end_s, clip="a.mp4"):
     rep = Rep(start_s, start_s + 1.0, end_s, True)
-    return Sample(np.zeros((1, 27, 3), np.float32), 30.0, np.zeros(4, np.float32), "p", clip, "side", "x", rep)
+    return Sample(np.zeros((1, 31, 3), np.float32), 30.0, np.zeros(4, np.float32), "p", clip, "side", "x", rep)
 
 
 def test_a_rep_finds_the_truth_it_overlaps(tmp_path):

@@ -116,7 +116,7 @@ def test_nobody_is_all_nan():
 
 
 def test_no_frames_is_an_empty_track():
-    assert lifter.follow(FakePose(lambda t: []), iter(()), FPS_HZ, SIZE_PX).keypoints.shape == (0, 27, 3)
+    assert lifter.follow(FakePose(lambda t: []), iter(()), FPS_HZ, SIZE_PX).keypoints.shape == (0, 31, 3)
 
 
 @pytest.mark.parametrize("order", [1, -1])
