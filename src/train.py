@@ -46,6 +46,10 @@ from src.motion.metrics import average_precision, best_threshold, claim_threshol
 from src.motion.model import Core, load_model, save_model
 from src.motion.task import Task
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it warns of type hints of its own
+    from mlflow.pyfunc import PythonModel
+
 matplotlib.use("Agg")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 say = rank_zero_only(print)
@@ -252,7 +256,7 @@ def work(cfg: Train) -> float | None:
     Returns the best validation loss; nothing in the processes that help another one.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)  # it warns of pickle; ours stays on this machine
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.ERROR)  # it warns of pickle; ours stays on this machine
     for message in (
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
@@ -348,21 +352,19 @@ def outputs_of(core: Core, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray
     return {name: value.numpy() for name, value in out._asdict().items()}
 
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of hints that MLflow would read as a schema; the signature is one
-    from mlflow.pyfunc import PythonModel
+class Judge(PythonModel):
+    """The core as MLflow loads and serves it: arrays by name in (``INPUTS``), arrays by name out."""
 
-    class Judge(PythonModel):
-        """The core as MLflow loads and serves it: arrays by name in (``INPUTS``), arrays by name out."""
+    _skip_type_hint_validation = True  # MLflow reads hints as a schema, where a signature is given already
 
-        def load_context(self, context: Any) -> None:
-            """Called by MLflow."""
-            self.core, _ = load_model(Path(context.artifacts["model"]))
+    def load_context(self, context: Any) -> None:
+        """Called by MLflow."""
+        self.core, _ = load_model(Path(context.artifacts["model"]))
 
-        @no_type_check
-        def predict(self, context: Any, model_input: Any, params: Any = None) -> dict[str, NDArray[Any]]:
-            """Called by MLflow; see ``Core`` for shapes."""
-            return outputs_of(self.core, model_input)
+    @no_type_check
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> dict[str, NDArray[Any]]:
+        """Called by MLflow; see ``Core`` for shapes."""
+        return outputs_of(self.core, model_input)
 
 
 def log_run(logger: MLFlowLogger, figure: Figure, facts: dict[str, Any], example: Batch, cfg: Train) -> None:
