@@ -105,12 +105,17 @@ class Train:
     batch: int
     learning_rate: float
     weight_decay: float
+    gradient_clip: float
     device: str
+    devices: int
+    precision: str
     tracking_uri: str
     experiment_name: str
     run_name: str
+    search: str
     resume: bool
     seed: int
+    sections: dict[str, Any]
 
 
 @dataclass
@@ -200,18 +205,22 @@ def load(kind: type[T], *overrides: str) -> T:
         raise ConfigError(one_line(error)) from error
 
 
-def run_stage(kind: type[T], work: Callable[[T], int | None]) -> None:
-    """``main`` of every stage: compose, check, work; any expected failure is one line on stderr and exit status 2 or 1."""
+def run_stage(kind: type[T], work: Callable[[T], float | None]) -> None:
+    """``main`` of every stage: compose, check, work; any expected failure is one line on stderr and exit status 2 or 1.
+
+    Of what ``work`` returns, a whole number is the exit status, any other number is what a search of settings makes small.
+    """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-    def main(cfg: DictConfig) -> None:
-        sys.exit(guarded(lambda: work(section(cfg, kind)) or 0))
+    def main(cfg: DictConfig) -> float:
+        found = guarded(lambda: work(section(cfg, kind)) or 0)
+        return sys.exit(found) if isinstance(found, int) else found
 
     sys.exit(guarded(main))
 
 
-def guarded(call: Callable[[], int]) -> int:
+def guarded(call: Callable[[], T]) -> T | int:
     """What ``call`` returns, or, when it fails in an expected way, one line on stderr and 2 (settings) or 1 (the work).
 
     ``LOCKOUT_DEBUG=1`` shows the traceback instead.
@@ -246,6 +255,14 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def data_versions(folder: Path, root: Path = CONF.parent) -> dict[str, str]:
+    """DVC's hash of every output of ``dvc.lock`` inside a folder, by its path; nothing where DVC knows nothing."""
+    lock = root / "dvc.lock"
+    stages: Any = OmegaConf.to_container(OmegaConf.load(lock))["stages"] if lock.exists() else {}  # type: ignore[call-overload,index]
+    outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+    return {path: md5 for path, md5 in outs.items() if (root / path).is_relative_to(folder.resolve())}
 
 
 def git_revision() -> str:

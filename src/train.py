@@ -7,7 +7,7 @@ import os
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, no_type_check
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -16,16 +16,19 @@ import matplotlib
 import mlflow
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.utilities import rank_zero_only
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from mlflow.models import infer_signature
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from src import __version__
-from src.config import Train, choose_device, device_name, git_revision, run_stage
+from src.config import CONF, ConfigError, Train, choose_device, data_versions, device_name, git_revision, run_stage
 from src.motion.augment import augmented
 from src.motion.dataset import (
     Batch,
@@ -40,10 +43,16 @@ from src.motion.dataset import (
 from src.motion.heads import HEADS, masked_loss
 from src.motion.keypoints import SKELETONS, Skeleton
 from src.motion.metrics import average_precision, best_threshold, claim_threshold
-from src.motion.model import Core, save_model
+from src.motion.model import Core, load_model, save_model
 from src.motion.task import Task
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it warns of type hints of its own
+    from mlflow.pyfunc import PythonModel
+
 matplotlib.use("Agg")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+say = rank_zero_only(print)
 
 
 def task_of(cfg: Train) -> Task:
@@ -74,23 +83,24 @@ class FaultModule(L.LightningModule):
         """Masked loss of one batch, for the faults and for whether they could be seen."""
         logits, seen = self.core.heads(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio)
         loss = self.head.loss(logits, batch.faults) + masked_loss(seen, batch.observable)
-        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.faults))
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.faults), sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Masked loss; logits are kept for the epoch's average precision."""
         logits = self.core.logits(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio)
         loss = self.head.loss(logits, batch.faults)
-        self.log("val_loss", loss, prog_bar=True, batch_size=len(batch.faults))
-        self.seen.append((logits.float().cpu(), batch.faults.cpu()))
+        self.log("val_loss", loss, prog_bar=True, batch_size=len(batch.faults), sync_dist=True)
+        self.seen.append((logits, batch.faults))
 
     def on_validation_epoch_end(self) -> None:
         """Average precision per fault over all validation people."""
-        logits, faults = (torch.cat(part).double().numpy() for part in zip(*self.seen, strict=True))
+        whole = (self.all_gather(torch.cat(part)).flatten(0, -2) for part in zip(*self.seen, strict=True))
+        logits, faults = (part.double().cpu().numpy() for part in whole)  # of all processes
         self.seen.clear()
         for i, key in enumerate(self.core.task.labels):
             if np.isfinite(ap := average_precision(faults[:, i], logits[:, i])):
-                self.log(f"val_ap_{key}", ap)
+                self.log(f"val_ap_{key}", ap, sync_dist=True)
 
     def rate_at(self, step: int) -> float:
         """Share of the learning rate: a warm-up over the first tenth of the run, then a cosine down to a hundredth."""
@@ -104,8 +114,26 @@ class FaultModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class NextEpoch(Callback):
-    """Tell the dataset which epoch it is, so that its augmentation is seeded by seed, epoch and item."""
+class Chance(Callback):
+    """All that is drawn, so that a resumed run goes on as an unbroken one would.
+
+    Augmentation is seeded by seed, epoch and item; the checkpoint keeps the states behind the order of batches and dropout.
+    """
+
+    def __init__(self, order: torch.Generator) -> None:
+        self.order = order
+
+    def state_dict(self) -> dict[str, Any]:
+        """Called by Lightning when it saves."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {"order": self.order.get_state(), "cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Called by Lightning when it resumes."""
+        self.order.set_state(state_dict["order"])
+        torch.set_rng_state(state_dict["cpu"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state_dict["cuda"])
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Called by Lightning."""
@@ -157,36 +185,49 @@ def fit_calibration(core: Core, samples: list[Sample]) -> dict[str, dict[str, fl
     return thresholds
 
 
-def trainer_for(cfg: Train, logger: MLFlowLogger) -> L.Trainer:
+def trainer_for(cfg: Train, logger: MLFlowLogger, callbacks: list[Callback]) -> L.Trainer:
     """Lightning's trainer: early stopping, best and last checkpoint, deterministic, device named."""
     device = choose_device(cfg.device)
-    print(f"training on {device_name(device)}")
+    known = PRECISIONS if device.type == "cuda" else PRECISIONS[:2]
+    if cfg.precision not in known:
+        raise ConfigError(f"train.precision {cfg.precision!r} is none of {', '.join(known)} on {device.type}")
+    say(f"training on {device_name(device)}")
     return L.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
+        devices=max(1, cfg.devices),
+        strategy="ddp" if cfg.devices > 1 else "auto",
+        precision=cfg.precision,
         max_epochs=cfg.epochs,
         logger=logger,
         deterministic=device.type == "cpu",
-        gradient_clip_val=1.0,
+        gradient_clip_val=cfg.gradient_clip,
         log_every_n_steps=1,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         callbacks=[
-            NextEpoch(),
+            *callbacks,
             EarlyStopping("val_loss", patience=cfg.patience),
-            ModelCheckpoint(cfg.models_dir, "best", monitor="val_loss", save_last=True, enable_version_counter=False),
+            LearningRateMonitor("epoch"),
+            ModelCheckpoint(
+                cfg.models_dir, "best", monitor="val_loss", save_last=True, enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            ),
             RichProgressBar(leave=False),
         ],
-    )
+    )  # fmt: skip
 
 
-def curve(history: list[dict[str, float]]) -> Figure:
-    """Training and validation loss over epochs."""
-    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    for name in ("train_loss", "val_loss"):
-        axis.plot([row[name] for row in history if name in row], label=name)
-    axis.set(xlabel="epoch", ylabel="masked cross entropy")
-    axis.legend()
+def curves(history: list[dict[str, float]]) -> Figure:
+    """Loss, and average precision per label on validation people, over epochs."""
+    figure, (loss, precision) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for name in sorted({name for row in history for name in row}):
+        if name in ("train_loss", "val_loss") or name.startswith("val_ap_"):
+            axis = loss if name.endswith("_loss") else precision
+            axis.plot([row.get(name, np.nan) for row in history], label=name.removeprefix("val_ap_"))
+    loss.set(xlabel="epoch", ylabel="masked cross entropy")
+    precision.set(xlabel="epoch", ylabel="validation average precision", ylim=(0, 1.02))
+    for axis in (loss, precision):
+        axis.legend()
     return figure
 
 
@@ -196,15 +237,26 @@ class History(Callback):
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """Called by Lightning when it saves."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Called by Lightning when it resumes."""
+        self.rows = state_dict["rows"]
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Called by Lightning after validation and training metrics are in."""
         self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
 
-def work(cfg: Train) -> None:
-    """Load, split by person, fit, calibrate, save ``model.pt`` and ``training.json``, log it all."""
+def work(cfg: Train) -> float | None:
+    """Load, split by person, fit, calibrate, save ``model.pt`` and ``training.json``, log it all.
+
+    Returns the best validation loss; nothing in the processes that help another one.
+    """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)  # it warns of pickle; ours stays on this machine
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.ERROR)  # it warns of pickle; ours stays on this machine
     for message in (
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
@@ -216,19 +268,23 @@ def work(cfg: Train) -> None:
     samples, counts = load_samples(cfg.poses_dir, task)
     parts = split_people(samples, cfg.validation_share, cfg.test_share, cfg.seed)
     for name, part in parts.items():
-        print(f"{name}: {len(part)} reps of {len({s.subject for s in part})} people")
+        say(f"{name}: {len(part)} reps of {len({s.subject for s in part})} people")
     batches = loader(parts["train"], cfg, training=True)
-    module = FaultModule(cfg, cfg.epochs * len(batches))
-    logger = MLFlowLogger(cfg.experiment_name, cfg.run_name, cfg.tracking_uri, log_model=False)
-    trainer, history = trainer_for(cfg, logger), History()
-    trainer.callbacks.append(history)
+    module = FaultModule(cfg, cfg.epochs * math.ceil(len(batches) / max(1, cfg.devices)))
+    parent = search_run(cfg)
+    tags = {MLFLOW_PARENT_RUN_ID: parent} if parent else None
+    logger = MLFlowLogger(cfg.experiment_name, cfg.run_name, cfg.tracking_uri, tags, log_model=False)
+    history = History()
+    trainer = trainer_for(cfg, logger, [Chance(batches.generator), history])
     last = cfg.models_dir / "last.ckpt"
     if cfg.resume and not last.exists():
         raise FileNotFoundError(f"{last}: nothing to resume; run without train.resume=true")
-    logger.log_hyperparams({f"train.{key}": value for key, value in asdict(cfg).items()})
+    logger.log_hyperparams(parameters(cfg))
     trainer.fit(
         module, batches, loader(parts["validation"], cfg, training=False), ckpt_path=str(last) if cfg.resume else None
     )
+    if not trainer.is_global_zero:
+        return None
 
     best = torch.load(trainer.checkpoint_callback.best_model_path, map_location="cpu", weights_only=False)
     module.load_state_dict(best["state_dict"])
@@ -256,24 +312,85 @@ def work(cfg: Train) -> None:
         "epochs": trainer.current_epoch,
     }
     (cfg.models_dir / "training.json").write_text(json.dumps(report, indent=2) + "\n")
-    log_run(logger, core, curve(history.rows), facts, cfg.models_dir)
-    print(
-        f"{cfg.models_dir / 'model.pt'}: validation loss {report['best_val_loss']:.4f} after {report['epochs']} epochs"
-    )
+    log_run(logger, curves(history.rows), facts, collate([item(parts["validation"][0])]), cfg)
+    if parent:
+        logger.experiment.log_metric(parent, "best_val_loss", report["best_val_loss"])
+    best_loss: float = report["best_val_loss"]
+    print(f"{cfg.models_dir / 'model.pt'}: validation loss {best_loss:.4f} after {report['epochs']} epochs")
+    return best_loss
 
 
-def log_run(logger: MLFlowLogger, core: Core, figure: Figure, facts: dict[str, Any], models_dir: Path) -> None:
-    """Figures, files, tags and the model itself into the MLflow run."""
+@rank_zero_only
+def search_run(cfg: Train) -> str | None:
+    """Id of the run that holds all trials of a search, made by the first of them; None where nothing is searched."""
+    if not cfg.search:
+        return None
+    client = mlflow.MlflowClient(cfg.tracking_uri)
+    known = client.get_experiment_by_name(cfg.experiment_name)
+    experiment = known.experiment_id if known else client.create_experiment(cfg.experiment_name)
+    if found := client.search_runs([experiment], f"tags.search = '{cfg.search}'", max_results=1):
+        return str(found[0].info.run_id)
+    run = client.create_run(experiment, run_name=cfg.search, tags={"search": cfg.search})
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def parameters(cfg: Train) -> dict[str, Any]:
+    """Every setting of every section by ``section.key``."""
+    own = {key: value for key, value in asdict(cfg).items() if key != "sections"}
+    sections = {"train": own, **cfg.sections}
+    return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+
+
+INPUTS = ("keypoints", "fps_hz", "frames", "rise_ratio")
+
+
+def outputs_of(core: Core, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What a core makes of arrays by name, by name."""
+    with torch.no_grad():
+        out = core(*(torch.from_numpy(np.asarray(inputs[name])) for name in INPUTS))
+    return {name: value.numpy() for name, value in out._asdict().items()}
+
+
+class Judge(PythonModel):
+    """The core as MLflow loads and serves it: arrays by name in (``INPUTS``), arrays by name out."""
+
+    _skip_type_hint_validation = True  # MLflow reads hints as a schema, where a signature is given already
+
+    def load_context(self, context: Any) -> None:
+        """Called by MLflow."""
+        self.core, _ = load_model(Path(context.artifacts["model"]))
+
+    @no_type_check
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> dict[str, NDArray[Any]]:
+        """Called by MLflow; see ``Core`` for shapes."""
+        return outputs_of(self.core, model_input)
+
+
+def log_run(logger: MLFlowLogger, figure: Figure, facts: dict[str, Any], example: Batch, cfg: Train) -> None:
+    """Figures, files, tags and the model itself, with signature and example, into the MLflow run and the registry."""
+    model, versions = cfg.models_dir / "model.pt", data_versions(cfg.poses_dir)
+    inputs = {
+        name: np.nan_to_num(getattr(example, name).numpy()) for name in INPUTS
+    }  # no NaN in JSON; score 0 = missing
     mlflow.set_tracking_uri(logger._tracking_uri)
     with mlflow.start_run(run_id=logger.run_id):
         mlflow.set_tags({"revision": facts["revision"], "data": facts["data"], "version": facts["version"]})
-        mlflow.log_figure(figure, "loss.png")
+        mlflow.set_tags({f"dvc {path}": md5 for path, md5 in versions.items()})
+        mlflow.log_figure(figure, "curves.png")
         mlflow.log_dict(facts, "facts.json")
-        mlflow.log_artifact(str(models_dir / "model.pt"))
+        mlflow.log_artifact(str(model))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mlflow.pytorch.log_model(
-                core, name="core", serialization_format="pickle", pip_requirements=["torch", "numpy"]
+            mlflow.pyfunc.log_model(
+                name="core",
+                python_model=Judge(),
+                artifacts={"model": str(model)},
+                code_paths=[str(CONF.parent / "src")],
+                input_example=inputs,
+                signature=infer_signature(inputs, outputs_of(load_model(model)[0], inputs)),
+                registered_model_name=None if cfg.search else cfg.experiment_name,
+                pip_requirements=["hydra-core", "lightning", "matplotlib", "mlflow", "numpy", "torch"],
             )
     plt.close(figure)
 

@@ -6,12 +6,12 @@ import torch
 from conftest import python
 from omegaconf import OmegaConf
 
-from src.config import CONF, SECTIONS, ConfigError, choose_device, load, section
+from src.config import CONF, SECTIONS, ConfigError, choose_device, data_versions, load, section
 
 KINDS = list(SECTIONS.values())
 
 
-@pytest.mark.parametrize("experiment", ["", "smoke", "full"])
+@pytest.mark.parametrize("experiment", ["", "smoke", "full", "custom_skeleton", "search"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_section_composes(kind, experiment):
     cfg = load(kind, *([f"experiment={experiment}"] if experiment else []))
@@ -96,3 +96,15 @@ def test_exit_status_and_one_line_on_stderr(tmp_path):
     failed = python("-m", "src.export", f"export.models_dir={tmp_path}")
     assert failed.returncode == 1 and failed.stderr.startswith("error: ") and "model.pt" in failed.stderr
     assert failed.stderr.count("\n") == 1
+
+
+def test_data_versions_are_those_of_dvc(tmp_path):
+    assert data_versions(tmp_path, tmp_path) == {}
+    (tmp_path / "dvc.lock").write_text("""schema: '2.0'
+stages:
+  detect: {cmd: x, outs: [{path: data/poses/detected, hash: md5, md5: abc.dir, size: 3}]}
+  train: {cmd: x, deps: [{path: data/poses/detected, md5: old}], outs: [{path: data/models/model.pt, md5: def}]}
+  evaluate: {cmd: x}
+""")
+    assert data_versions(tmp_path / "data" / "poses", tmp_path) == {"data/poses/detected": "abc.dir"}
+    assert data_versions(tmp_path / "data" / "smoke" / "poses", tmp_path) == {}

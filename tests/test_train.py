@@ -1,19 +1,20 @@
 import json
-import sqlite3
-from dataclasses import replace
-from urllib.parse import urlparse
+import warnings
+from dataclasses import fields, replace
 
+import hydra
 import mlflow
 import numpy as np
 import pytest
 import torch
-from conftest import write_people
+from conftest import python, write_people
 
-from src.config import ConfigError, Train, load
+from src.config import CONF, SECTIONS, ConfigError, Train, load
 from src.motion.dataset import load_samples, split_people
 from src.motion.faults import FAULT_KEYS
-from src.motion.model import load_model
-from src.train import logits_of, work
+from src.motion.features import Features
+from src.motion.model import CoreOutput, load_model
+from src.train import FaultModule, logits_of, work
 
 PEOPLE = 8
 
@@ -98,32 +99,121 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(settings, t
     assert report(changed.models_dir)["best_val_loss"] != report(trained)["best_val_loss"]
 
 
-def test_mlflow_holds_parameters_metrics_figure_and_model(settings, trained):
-    database = urlparse(settings.tracking_uri).path
-    assert sqlite3.connect(database).execute("select count(*) from runs").fetchone()[0] >= 1
+@pytest.fixture(scope="module")
+def run(settings, trained):
+    """What MLflow knows of the first run, and the client that asks."""
     client = mlflow.MlflowClient(settings.tracking_uri)
     experiment = client.get_experiment_by_name(settings.experiment_name)
-    run = client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])[0]
-    assert run.info.status == "FINISHED"
+    return client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])[0], client
+
+
+def test_mlflow_holds_parameters_metrics_and_figures(settings, run):
+    run, client = run
+    assert run.info.status == "FINISHED" and run.info.run_name == settings.run_name
     assert run.data.params["train.epochs"] == "2" and run.data.params["train.seed"] == "3"
+    assert {name.partition(".")[0] for name in run.data.params} == set(SECTIONS)
     assert {"revision", "data", "version"} <= set(run.data.tags)
     for metric in ("train_loss", "val_loss"):
         history = client.get_metric_history(run.info.run_id, metric)
         assert len(history) == 2 and all(np.isfinite(point.value) for point in history), metric
-    assert any(name.startswith("val_ap_") for name in run.data.metrics)
+    assert any(name.startswith("val_ap_") for name in run.data.metrics) and "lr-AdamW" in run.data.metrics
     files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-    assert {"loss.png", "model.pt", "facts.json"} <= files
-    assert client.search_logged_models([run.info.experiment_id]), "the model itself is logged"
+    assert {"curves.png", "model.pt", "facts.json"} <= files
 
 
-def test_resuming_goes_on_where_the_run_stopped(settings, trained, tmp_path):
-    whole, halves = (replace(settings, models_dir=tmp_path / name, epochs=3) for name in ("whole", "halves"))
-    work(replace(halves, epochs=1))
-    work(replace(halves, resume=True))
-    checkpoint = torch.load(halves.models_dir / "last.ckpt", weights_only=False)
-    assert checkpoint["epoch"] == 2
-    work(whole)
-    assert report(halves.models_dir)["epochs"] == report(whole.models_dir)["epochs"] == 3
+def test_mlflow_registers_the_model_with_signature_and_example(settings, trained, run, monkeypatch):
+    _, client = run
+    version = client.get_model_version(settings.experiment_name, "1")
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
+    signature, example = model.metadata.signature, model.input_example
+    assert [spec.name for spec in signature.inputs] == ["keypoints", "fps_hz", "frames", "rise_ratio"]
+    assert {spec.name for spec in signature.outputs} == set(CoreOutput._fields)
+    out, core = model.predict(example), load_model(trained / "model.pt")[0]
+    expected = core(*(torch.from_numpy(np.asarray(example[spec.name])) for spec in signature.inputs))
+    np.testing.assert_allclose(out["probabilities"], expected.probabilities.numpy(), atol=1e-6)
+
+
+def test_a_resumed_run_ends_like_an_unbroken_one(settings, trained, tmp_path, monkeypatch):
+    broken = replace(settings, models_dir=tmp_path / "broken")
+
+    def pull_the_plug(module):
+        if module.current_epoch == 1:
+            raise OSError("no power")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FaultModule, "on_train_epoch_start", pull_the_plug)
+        with pytest.raises(OSError, match="no power"):
+            work(broken)
+    assert not (broken.models_dir / "model.pt").exists()
+    work(replace(broken, resume=True))
+    assert report(broken.models_dir) == report(trained)
+    state, whole = (load_model(folder / "model.pt")[0].state_dict() for folder in (broken.models_dir, trained))
+    assert all(torch.equal(state[name], whole[name]) for name in whole)
+
+
+def test_mixed_precision_leaves_the_geometry_in_32_bits(settings, trained, tmp_path, monkeypatch):
+    kinds, seen = [], Features.forward
+
+    def forward(self, *inputs):
+        out = seen(self, *inputs)
+        kinds.append(out[0].dtype)
+        return out
+
+    monkeypatch.setattr(Features, "forward", forward)
+    mixed = replace(settings, models_dir=tmp_path / "mixed", precision="bf16-mixed", epochs=1)
+    work(mixed)
+    assert set(kinds) == {torch.float32}
+    loss = report(mixed.models_dir)["best_val_loss"]
+    assert np.isfinite(loss) and loss != report(trained)["best_val_loss"]
+    with pytest.raises(ConfigError, match="16-mixed.*cpu"):
+        work(replace(mixed, precision="16-mixed"))
+
+
+def test_two_processes_share_a_run(settings, trained, tmp_path):
+    paths = [f"train.{key}={getattr(settings, key)}" for key in ("poses_dir", "tracking_uri")]
+    same = [f"train.{key}={getattr(settings, key)}" for key in ("channels", "blocks", "batch", "seed", "epochs")]
+    shares = ["train.validation_share=0.25", "train.test_share=0.25", "train.device=cpu", "train.run_name=pair"]
+    done = python("-m", "src.train", *paths, *same, *shares, "train.devices=2", f"train.models_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("training on cpu") == 1 == done.stdout.count("after 2 epochs")
+    core, facts = load_model(tmp_path / "model.pt")
+    assert facts["people"] == load_model(trained / "model.pt")[1]["people"]
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=False)
+    samples, _ = load_samples(settings.poses_dir)
+    people = len(split_people(samples, 0.25, 0.25, settings.seed)["train"])
+    assert checkpoint["global_step"] == 2 * -(-people // (2 * settings.batch))  # each process takes half of the batches
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    experiment = client.get_experiment_by_name(settings.experiment_name)
+    (run,) = client.search_runs([experiment.experiment_id], "tags.mlflow.runName = 'pair'")
+    assert run.data.metrics["val_loss"] == pytest.approx(report(tmp_path)["val_loss"], abs=0.2)
+
+
+def test_trials_of_a_search_stand_below_one_run(settings, trained, tmp_path):
+    trials = [replace(settings, models_dir=tmp_path, epochs=1, search="design", channels=n) for n in (4, 8)]
+    losses = [work(trial) for trial in trials]
+    assert losses[1] == report(tmp_path)["best_val_loss"] != losses[0]
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    experiment = client.get_experiment_by_name(settings.experiment_name).experiment_id
+    (parent,) = client.search_runs([experiment], "tags.search = 'design'")
+    children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
+    assert {run.data.params["train.channels"] for run in children} == {"4", "8"} and parent.info.status == "FINISHED"
+    told = [point.value for point in client.get_metric_history(parent.info.run_id, "best_val_loss")]
+    assert sorted(told) == pytest.approx(sorted(losses))
+    assert len(client.search_model_versions(f"name = '{settings.experiment_name}'")) < len(
+        client.search_runs([experiment])
+    )
+
+
+def test_the_search_tries_settings_that_there_are():
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        asked = hydra.compose("config", ["experiment=search"], return_hydra_config=True).hydra
+    names = {field.name for field in fields(Train)}
+    assert {key.removeprefix("train.") for key in asked.sweeper.params} <= names
+    assert "optuna" in asked.sweeper._target_ and asked.sweeper.n_trials <= 20 and asked.sweep.dir == "data/search"
+    assert load(Train, "experiment=search").models_dir.is_relative_to(asked.sweep.dir)
 
 
 def test_resuming_a_finished_run_changes_nothing(settings, trained, tmp_path):

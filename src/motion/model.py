@@ -118,7 +118,7 @@ class Core(nn.Module):
         with torch.autocast(keypoints.device.type, enabled=False):
             features, _ = self.features(keypoints, fps_hz, frames, rise_ratio)
         logits, _, _, seen = self.network(features)
-        return logits, seen
+        return logits.float(), seen.float()
 
     def forward(
         self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
