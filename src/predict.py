@@ -247,7 +247,9 @@ def main() -> None:
         results = run(args, (lambda line: None) if args.quiet else lambda line: print(line, file=sys.stderr))
     except (ConfigError, InputError, ModelError, WeightsError) as error:
         sys.exit(fail(error, 2))
-    except (OSError, ValueError, RuntimeError) as error:
+    except OSError as error:
+        sys.exit(fail(OSError(f"{one_line(error)}; --resume goes on from here when that is mended"), 1))
+    except (ValueError, RuntimeError) as error:
         sys.exit(fail(error, 1))
     except KeyboardInterrupt:
         print("stopped; --resume goes on from here", file=sys.stderr)

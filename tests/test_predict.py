@@ -330,6 +330,16 @@ def test_results_that_cannot_be_written_stop_the_run_before_any_clip(command, tm
     assert status == 2 and "results" in error and "Traceback" not in error
 
 
+def test_a_full_disk_stops_the_run_with_what_to_do(command, tmp_path, monkeypatch, capsys):
+    def full(out, record):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(predict, "write_record", full)
+    status, _ = command(movie(tmp_path / "a.mp4"), "--quiet")
+    error = capsys.readouterr().err
+    assert status == 1 and "No space left" in error and "--resume" in error and error.count("\n") == 1
+
+
 def test_a_run_that_finds_nothing_leaves_the_old_tables(command, tmp_path, monkeypatch):
     _, out = command(movie(tmp_path / "a.mp4"))
     before = (out / "clips.csv").read_bytes()

@@ -87,7 +87,7 @@ class _Pool(Generic[J, A]):
 def on_ray(
     make: Callable[[], Callable[[J], A]], jobs: Sequence[J], count: int, limit_s: float, gpu: bool = False
 ) -> Generator[tuple[J, A | Lost], None, None]:
-    """As ``spawned``, on the cluster that ``RAY_ADDRESS`` names, else on a running one, else on one made for this run.
+    """As ``spawned``, on the cluster that ``RAY_ADDRESS`` names, else on one of this machine, made for this run.
 
     count: so many workers, a CPU core each, or fewer where there are fewer cores; ``gpu``: one per GPU of the cluster
     instead. A job whose worker or machine is lost is tried once more. ``RuntimeError`` when no worker can be started.
@@ -125,8 +125,9 @@ def _cluster() -> Iterator[Any]:
     import ray
 
     ours = not ray.is_initialized()
-    if ours:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    if ours:  # left alone, Ray would join the private cluster of another run here, and end with it
+        where = os.environ.get("RAY_ADDRESS", "local")
+        ray.init(where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield ray
     except ray.exceptions.RayError as error:
