@@ -16,6 +16,7 @@ from src.motion.labels import LabelError, read_labels
 from src.motion.metrics import resampled
 from src.motion.model import Core, load_model
 from src.motion.task import HIP_THRUSTS
+from src.motion.truth import read_truth, truth_at
 from src.motion.verdict import Verdict
 from src.report.baselines import fit_baselines
 from src.report.card import card
@@ -42,7 +43,6 @@ from src.report.numbers import (
 )
 from src.report.strata import judge_severity, judge_strata
 from src.report.tables import origin, results, write_readme
-from src.report.truth import read_truth, truth_at
 
 Verdicts = Mapping[tuple[str, str], Verdict]
 
@@ -90,7 +90,8 @@ def judge_as_predict(
     truths = {folder: read_truth(poses_dir / folder / "truth.csv") for folder in {s.folder for s in samples}}
     labels = tuple(scorer.labels)
     return [
-        judged_reps(part, verdicts, [truth_at(s, truths[s.folder]) for s in part], labels) for part in held
+        judged_reps(part, verdicts, [truth_at(s.rep, truths[s.folder].get(s.clip, ())) for s in part], labels)
+        for part in held
     ], verdicts
 
 

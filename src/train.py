@@ -40,7 +40,7 @@ from src.motion.dataset import (
     load_samples,
     split_people,
 )
-from src.motion.heads import HEADS, masked_loss
+from src.motion.heads import HEADS, masked_distance, masked_loss
 from src.motion.keypoints import SKELETONS, Skeleton
 from src.motion.metrics import average_precision, best_threshold, claim_threshold
 from src.motion.model import Core, load_model, save_model
@@ -80,9 +80,10 @@ class FaultModule(L.LightningModule):
         self.seen: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Masked loss of one batch, for the faults and for whether they could be seen."""
-        logits, seen = self.core.heads(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio)
+        """Masked loss of one batch: the faults, whether they could be seen and, where the truth is known, how far they went."""
+        logits, seen, severity = self.core.heads(batch.keypoints, batch.fps_hz, batch.frames, batch.rise_ratio)
         loss = self.head.loss(logits, batch.faults) + masked_loss(seen, batch.observable)
+        loss = loss + masked_distance(severity, batch.severity)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch.faults), sync_dist=True)
         return loss
 

@@ -127,7 +127,7 @@ def copy(tmp_path):
         ("src/motion/stray.py", "from src.config import ConfigError", "motion imports src.config"),
         ("src/motion/stray.py", "from ..video import clips", "motion imports src.video"),
         ("src/motion/stray.py", "from src import predict", "motion imports src.predict"),
-        ("src/motion/stray.py", "import src.report.truth", "motion imports src.report"),
+        ("src/motion/stray.py", "import src.report.numbers", "motion imports src.report"),
         ("src/video/stray.py", "import src.train", "video imports src.train"),
         ("src/batch/stray.py", "from src.predict import score", "batch imports src.predict"),
         ("src/batch/stray.py", "import pyarrow.csv", "pyarrow"),

@@ -7,7 +7,7 @@ makes. Reps of other movements are where the labels say.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import Floats, Track, TrackError
 from src.motion.labels import Label, LabelError, read_labels, refuse_two_splits
 from src.motion.reps import Rep, find_reps, rise_ratios
 from src.motion.task import HIP_THRUSTS, Task, views_of
+from src.motion.truth import Truth, read_truth, severities, truth_at
 
 MARGIN_S = 0.25
 """Kept before and after a rep, so that its start and end are seen and small errors of its cut do not matter."""
@@ -31,6 +33,7 @@ class Sample:
 
     rise_ratio: this rep's hip rise over the best of its clip. split: one of ``labels.SPLITS``, as labels.csv says.
     observable: (L,) 1 where a label could be judged, 0 where what carries it was hidden, NaN where nobody said.
+    severity: (L,) how far past its limits a fault truly is, 0 absent, 1 present; NaN where that cannot be known or seen.
     """
 
     keypoints: Floats
@@ -44,10 +47,11 @@ class Sample:
     rise_ratio: float = 1.0
     split: str = ""
     observable: Floats = field(default_factory=lambda: np.full(len(HIP_THRUSTS.labels), np.nan, np.float32))
+    severity: Floats = field(default_factory=lambda: np.full(len(HIP_THRUSTS.labels), np.nan, np.float32))
 
 
 class Batch(NamedTuple):
-    """keypoints (N, T, K, D + 1) padded with NaN, fps_hz (N), frames (N), faults (N, L), rise_ratio (N), observable (N, L)."""
+    """Reps: keypoints (N, T, K, D + 1) padded with NaN, fps_hz (N), frames (N), rise_ratio (N); all others (N, L)."""
 
     keypoints: Tensor
     fps_hz: Tensor
@@ -55,6 +59,7 @@ class Batch(NamedTuple):
     faults: Tensor
     rise_ratio: Tensor
     observable: Tensor
+    severity: Tensor
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,12 @@ def labelled_reps(track: Track, labels: Sequence[Label]) -> list[Rep]:
     return [Rep(start_s, (start_s + end_s) / 2, end_s, True) for start_s, end_s in sorted(ends)]
 
 
-def visible(faults: tuple[float, ...], view: str, keys: Sequence[str] = HIP_THRUSTS.labels) -> Floats:
-    """Labels (L,) with NaN for faults that cannot be judged from this view; an unknown view masks nothing."""
-    return np.array(
-        [v if not view or view in views_of(key) else np.nan for v, key in zip(faults, keys, strict=True)], np.float32
-    )
+def visible(
+    faults: tuple[float, ...], view: str, keys: Sequence[str] = HIP_THRUSTS.labels, hidden: Sequence[str] = ()
+) -> Floats:
+    """Numbers (L,) with NaN for faults that cannot be judged from this view or are hidden; an unknown view masks nothing."""
+    seen = [(not view or view in views_of(key)) and key not in hidden for key in keys]
+    return np.where(seen, faults, np.nan).astype(np.float32)
 
 
 def observable(label: Label, keys: Sequence[str] = HIP_THRUSTS.labels) -> Floats:
@@ -115,7 +121,7 @@ def observable(label: Label, keys: Sequence[str] = HIP_THRUSTS.labels) -> Floats
 
 
 def samples_of(
-    track: Track, labels: Sequence[Label], folder: str, task: Task = HIP_THRUSTS
+    track: Track, labels: Sequence[Label], folder: str, task: Task = HIP_THRUSTS, truths: Sequence[Truth] = ()
 ) -> tuple[list[Sample], Count]:
     """The labelled reps of one clip that were found, and how many were labelled and found.
 
@@ -131,6 +137,7 @@ def samples_of(
         Sample(
             cut(track, rep), track.fps_hz, visible(label.faults, label.view, task.labels), label.subject, label.clip, label.view,
             folder, rep, ratio[rep.start_s], label.split, observable(label, task.labels),
+            visible(tuple(severities(truth_at(rep, truths), task.labels)), label.view, task.labels, label.hidden or ()),
         )
         for label, rep in pairs if claims[rep.start_s] == 1
     ]  # fmt: skip
@@ -150,6 +157,7 @@ def load_samples(poses_dir: Path, task: Task = HIP_THRUSTS) -> tuple[list[Sample
     for labels_csv in sorted(poses_dir.rglob("labels.csv")):
         folder = labels_csv.parent.relative_to(poses_dir).as_posix()
         by_clip: dict[str, list[Label]] = {}
+        truths = read_truth(labels_csv.with_name("truth.csv")) if set(task.labels) & set(FAULT_KEYS) else {}
         for label in read_labels(labels_csv, task.labels):
             refuse_several(label, task, labels_csv)
             by_clip.setdefault(label.clip, []).append(label)
@@ -171,7 +179,7 @@ def load_samples(poses_dir: Path, task: Task = HIP_THRUSTS) -> tuple[list[Sample
                     )
                 )
                 continue
-            found, count = samples_of(Track.load(path), labels, folder, task)
+            found, count = samples_of(Track.load(path), labels, folder, task, truths.get(clip, ()))
             samples += found
             counts.append(count)
     if not samples:
@@ -208,13 +216,13 @@ def split_people(
     return parts
 
 
-Item = tuple[Floats, float, Floats, float, Floats]
-"""keypoints (T, K, D + 1), fps_hz, faults (L,), rise_ratio, observable (L,) of one rep."""
+Item = tuple[Floats, float, Floats, float, Floats, Floats]
+"""keypoints (T, K, D + 1), fps_hz, faults (L,), rise_ratio, observable (L,), severity (L,) of one rep."""
 
 
 def item(sample: Sample) -> Item:
     """What the model sees of a sample."""
-    return sample.keypoints, sample.fps_hz, sample.faults, sample.rise_ratio, sample.observable
+    return sample.keypoints, sample.fps_hz, sample.faults, sample.rise_ratio, sample.observable, sample.severity
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -223,13 +231,15 @@ def collate(items: Sequence[Item]) -> Batch:
     padded = torch.full((len(items), longest, *items[0][0].shape[1:]), float("nan"))
     for row, (keypoints, *_) in zip(padded, items, strict=True):
         row[: len(keypoints)] = torch.from_numpy(np.ascontiguousarray(keypoints))
+    _, rates, faults, ratios, seen, severity = zip(*items, strict=True)
     return Batch(
         padded,
-        torch.tensor([fps_hz for _, fps_hz, *_ in items]),
+        torch.tensor(rates),
         torch.tensor([len(keypoints) for keypoints, *_ in items]),
-        torch.from_numpy(np.stack([faults for _, _, faults, _, _ in items])),
-        torch.tensor([rise_ratio for *_, rise_ratio, _ in items], dtype=torch.float32),
-        torch.from_numpy(np.stack([seen for *_, seen in items])),
+        torch.from_numpy(np.stack(faults)),
+        torch.tensor(ratios, dtype=torch.float32),
+        torch.from_numpy(np.stack(seen)),
+        torch.from_numpy(np.stack(severity)),
     )
 
 
@@ -248,10 +258,12 @@ class RepDataset(Dataset[Item]):
         return len(self.samples)
 
     def __getitem__(self, i: int) -> Item:
-        keypoints, fps_hz, faults, rise_ratio, seen = item(self.samples[i])
-        if self.augment is not None:
-            keypoints, fps_hz = self.augment(keypoints, fps_hz, np.random.default_rng((self.seed, self.epoch, i)))
-        return keypoints, fps_hz, faults, rise_ratio, seen
+        sample = self.samples[i]
+        if self.augment is None:
+            return item(sample)
+        rng = np.random.default_rng((self.seed, self.epoch, i))
+        keypoints, fps_hz = self.augment(sample.keypoints, sample.fps_hz, rng)
+        return item(replace(sample, keypoints=keypoints, fps_hz=fps_hz))
 
 
 def data_hash(poses_dir: Path) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
 from src.motion.metrics import Array, accuracy, calibrate, one_of, temperature
 
@@ -12,6 +12,13 @@ def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross entropy over the known labels (N, L); NaN labels weigh nothing, a batch without any gives 0."""
     known = torch.isfinite(labels)
     loss = binary_cross_entropy_with_logits(logits, torch.where(known, labels, 0.0), reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def masked_distance(values: Tensor, truth: Tensor) -> Tensor:
+    """Smooth mean distance of severities (N, L), the truth held to -2..3: what is far past a limit need not be told apart."""
+    known = torch.isfinite(truth)
+    loss = smooth_l1_loss(values, torch.where(known, truth, 0.0).clamp(-2.0, 3.0), reduction="none", beta=0.5)
     return (loss * known).sum() / known.sum().clamp(min=1)
 
 

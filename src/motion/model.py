@@ -49,7 +49,8 @@ class Block(nn.Module):
 class TemporalCNN(nn.Module):
     """Features (N, F, M) -> logits (N, L), per-sample logits (N, L, M), the attention whose weighted mean they are (N, L, M).
 
-    Besides, logits (N, L) of how likely what carries a fault was seen at all.
+    Besides, logits (N, L) of how likely what carries a fault was seen at all, and how far past its limits (N, L) a fault is:
+    training alone asks for that, as it tells more of a rep than yes or no.
     """
 
     def __init__(self, features: int, labels: int, channels: int, blocks: int, dropout: float) -> None:
@@ -59,14 +60,16 @@ class TemporalCNN(nn.Module):
         self.evidence = nn.Conv1d(channels, labels, 1)
         self.attention = nn.Conv1d(channels, labels, 1)
         self.seen = nn.Linear(channels, labels)
+        self.severity = nn.Conv1d(channels, labels, 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Judge every sample, then weigh the samples per label: (N, L), (N, L, M), (N, L, M), (N, L)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Judge every sample, then weigh the samples per label: (N, L), (N, L, M), (N, L, M), (N, L), (N, L)."""
         h = torch.relu(self.blocks(self.stem(x)))  # (N, C, M)
         evidence = self.evidence(h)  # (N, L, M)
         weight = torch.softmax(self.attention(h), dim=2)
         mean = torch.einsum("nlm,nlm->nl", evidence, weight)  # as a sum of products OpenVINO 2026.4 gets it wrong
-        return mean, evidence, weight, self.seen(h.mean(dim=2))
+        severity = torch.einsum("nlm,nlm->nl", self.severity(h), weight)
+        return mean, evidence, weight, self.seen(h.mean(dim=2)), severity
 
     def trust_geometry(self) -> None:
         """Never say that something was hidden: for when no label said so, and nothing could be learnt of it."""
@@ -110,22 +113,22 @@ class Core(nn.Module):
 
     def heads(
         self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Uncalibrated logits (N, L) of the faults and of having seen what carries them: what training minimises.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Uncalibrated logits (N, L) of the faults and of having seen what carries them, and severities: what training fits.
 
         Under automatic mixed precision the geometry stays in 32 bits.
         """
         with torch.autocast(keypoints.device.type, enabled=False):
             features, _ = self.features(keypoints, fps_hz, frames, rise_ratio)
-        logits, _, _, seen = self.network(features)
-        return logits.float(), seen.float()
+        logits, _, _, seen, severity = self.network(features)
+        return logits.float(), seen.float(), severity.float()
 
     def forward(
         self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
     ) -> CoreOutput:
         """Probabilities, evidence and observability of N reps."""
         features, pose = self.features(keypoints, fps_hz, frames, rise_ratio)  # (N, F, M)
-        logits, evidence, weight, seen = self.network(
+        logits, evidence, weight, seen, _ = self.network(
             features.to(self.network.stem.weight.dtype)
         )  # which may be half precision
         probabilities = self.head(logits * self.scale + self.bias)

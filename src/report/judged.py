@@ -16,8 +16,8 @@ from src.motion.labels import Label
 from src.motion.measure import rule_scores
 from src.motion.model import Core
 from src.motion.task import HIP_THRUSTS
+from src.motion.truth import Truth
 from src.motion.verdict import MIN_OBSERVABLE, Scorer, Verdict, judge_track
-from src.report.truth import Truth
 
 Array = NDArray[np.float64]
 MODEL, RULES = "model", "angle rules"

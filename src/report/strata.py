@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from src.motion.faults import FAULTS
 from src.motion.metrics import average_precision, f1, resampled
 from src.motion.task import views_of
+from src.motion.truth import severity
 from src.report.judged import MODEL, Judged
 from src.report.numbers import Rows, Thresholds, counts_of, decided, known_scores, with_interval
-from src.report.truth import severity
 
 Array = NDArray[np.float64]
 SEVERITIES = (-np.inf, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, np.inf)

@@ -148,10 +148,8 @@ def test_clips_in_subfolders_and_with_equal_stems_keep_their_own_labels(tmp_path
 
 
 def test_collate_pads_with_nan_and_says_how_much_is_real():
-    rows = [
-        (np.full((t, 31, 3), t, np.float32), 10.0 * t, np.full(4, t, np.float32), t / 5, np.full(4, -t, np.float32))
-        for t in (2, 5, 3)
-    ]
+    ones = np.ones(4, np.float32)
+    rows = [(np.full((t, 31, 3), t, np.float32), 10.0 * t, ones * t, t / 5, -ones * t, ones / t) for t in (2, 5, 3)]
     batch = collate(rows)
     assert (
         batch.keypoints.shape == (3, 5, 31, 3)
@@ -161,7 +159,7 @@ def test_collate_pads_with_nan_and_says_how_much_is_real():
     for row, t in zip(batch.keypoints, (2, 5, 3), strict=True):
         assert (row[:t] == t).all() and torch.isnan(row[t:]).all()
     assert batch.faults[:, 0].tolist() == [2, 5, 3] and batch.keypoints.dtype == torch.float32
-    assert batch.observable[:, 1].tolist() == [-2, -5, -3]
+    assert batch.observable[:, 1].tolist() == [-2, -5, -3] and batch.severity[0].tolist() == [0.5] * 4
 
 
 def test_what_is_hidden_and_what_could_be_judged():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.motion.heads import HEADS, MultiLabel, SingleLabel, masked_loss
+from src.motion.heads import HEADS, MultiLabel, SingleLabel, masked_distance, masked_loss
 from src.motion.metrics import accuracy, temperature
 from src.motion.task import HEADS as NAMES
 
@@ -72,3 +72,9 @@ def test_accuracy_counts_known_rows():
     assert SingleLabel().overall(labels, np.ones((3, 2))).keys() == {"accuracy"} and not MultiLabel().overall(
         labels, labels
     )
+
+
+def test_severities_count_where_the_truth_is_known():
+    values, truth = torch.tensor([[0.5, 9.0], [4.0, 0.0]]), torch.tensor([[1.0, NAN], [8.0, NAN]])
+    assert masked_distance(values, truth).item() == pytest.approx((0.25 + 0.75) / 2)  # 8 counts as 3
+    assert masked_distance(values, torch.full((2, 2), NAN)).item() == 0.0

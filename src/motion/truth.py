@@ -1,14 +1,15 @@
 """What is true of a simulated rep besides its labels: quantities, load, camera; read from ``truth.csv`` beside ``labels.csv``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from src.motion.dataset import Sample
-from src.motion.faults import QUANTITIES, Fault
+from src.motion.faults import FAULTS, QUANTITIES, Fault
 from src.motion.labels import LabelError, read_table
+from src.motion.reps import Rep
 
 NUMBERS = ("start_s", "end_s", "plate_m", "fps_hz", *QUANTITIES)
 COLUMNS = ("clip", "load", *NUMBERS)
@@ -61,9 +62,8 @@ def truth_of(row: Mapping[str, str], where: str) -> Truth:
     return Truth(numbers["start_s"], numbers["end_s"], quantities, row["load"], numbers["plate_m"], numbers["fps_hz"])
 
 
-def truth_at(sample: Sample, truths: Mapping[str, list[Truth]]) -> Truth | None:
-    """The true rep that shares most time with a found one, if it is more than half of either; None without one."""
-    rep, rows = sample.rep, truths.get(sample.clip, [])
+def truth_at(rep: Rep, rows: Sequence[Truth]) -> Truth | None:
+    """The true rep of a clip that shares most time with a found one, if it is more than half of either; None without one."""
     shared = [min(rep.end_s, t.end_s) - max(rep.start_s, t.start_s) for t in rows]
     if not shared:
         return None
@@ -74,3 +74,9 @@ def truth_at(sample: Sample, truths: Mapping[str, list[Truth]]) -> Truth | None:
 def severity(fault: Fault, quantities: Mapping[str, float]) -> float:
     """How far a rep truly is past the fault's limits: up to 0 it is absent, from 1 on present, between them uncertain."""
     return max((quantities[c.quantity] - c.absent) / (c.present - c.absent) for c in fault.cues)
+
+
+def severities(truth: Truth | None, keys: Sequence[str]) -> NDArray[np.float32]:
+    """``severity`` of each label (L,); NaN where nobody knows the truth and for what is no fault of ``FAULTS``."""
+    known = {} if truth is None else {fault.key: severity(fault, truth.quantities) for fault in FAULTS}
+    return np.array([known.get(key, np.nan) for key in keys], np.float32)

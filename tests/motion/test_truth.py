@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.motion.dataset import Sample
 from src.motion.faults import FAULTS, QUANTITIES, judge
 from src.motion.labels import LabelError
 from src.motion.reps import Rep
-from src.report.truth import COLUMNS, read_truth, severity, truth_at
+from src.motion.truth import COLUMNS, read_truth, severities, severity, truth_at
 
 ROW = dict.fromkeys(COLUMNS, "1") | {"clip": "a.mp4", "load": "barbell", "plate_m": "0.45"}
 
@@ -18,16 +17,16 @@ def write(path, *rows):
     return path
 
 
-def sample(start_s, end_s, clip="a.mp4"):
-    rep = Rep(start_s, start_s + 1.0, end_s, True)
-    return Sample(np.zeros((1, 31, 3), np.float32), 30.0, np.zeros(4, np.float32), "p", clip, "side", "x", rep)
+def rep(start_s, end_s):
+    return Rep(start_s, start_s + 1.0, end_s, True)
 
 
 def test_a_rep_finds_the_truth_it_overlaps(tmp_path):
     times = ({"start_s": 0, "end_s": 3}, {"start_s": 3, "end_s": 6})
     truths = read_truth(write(tmp_path / "truth.csv", *(ROW | time for time in times)))
-    assert truth_at(sample(0.2, 2.5), truths).start_s == 0 and truth_at(sample(2.5, 5.5), truths).start_s == 3
-    assert truth_at(sample(5.5, 9.0), truths) is None and truth_at(sample(0.2, 2.5, "b.mp4"), truths) is None
+    rows = truths["a.mp4"]
+    assert truth_at(rep(0.2, 2.5), rows).start_s == 0 and truth_at(rep(2.5, 5.5), rows).start_s == 3
+    assert truth_at(rep(5.5, 9.0), rows) is None and truth_at(rep(0.2, 2.5), ()) is None
     assert read_truth(tmp_path / "none.csv") == {}
 
 
@@ -55,3 +54,10 @@ def test_severity_and_labels_agree(quantities):
         label, value = judge(fault, quantities), severity(fault, quantities)
         if abs(value) > 1e-9 and abs(value - 1) > 1e-9:
             assert (label == 1.0) == (value > 1) and (label == 0.0) == (value < 0)
+
+
+def test_severities_are_known_for_faults_with_a_truth(tmp_path):
+    (truth,) = read_truth(write(tmp_path / "truth.csv", ROW | {"rise_ratio": "0.5"}))["a.mp4"]
+    other, short = severities(truth, ("other", "partial_range"))
+    assert np.isnan(other) and short == pytest.approx(severity(FAULTS[3], truth.quantities))
+    assert np.isnan(severities(None, ("tuck",))).all()
