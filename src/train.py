@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, no_type_check
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import lightning as L
 import matplotlib
