@@ -71,7 +71,7 @@ def check_python(words):
     assert words[0] == "-m" and words[1].startswith("src."), words
     name, arguments = words[1].removeprefix("src."), words[2:]
     if name in SECTIONS:
-        load(SECTIONS[name], *arguments)
+        load(SECTIONS[name], *(word for word in arguments if word != "--multirun"))
     else:
         assert name in OWN_PARSERS
         (parser if name == "predict" else importlib.import_module(words[1]).parser)().parse_intermixed_args(arguments)
