@@ -11,7 +11,7 @@ from src.motion.measure import measure
 from src.motion.reps import find_reps
 from src.video.anonymous import HEAD, head_circles
 from src.video.clips import ClipError
-from src.video.overlay import STILL_PX, Still, annotate
+from src.video.overlay import STILL_PX, Still, annotate, skeleton
 
 
 def film_of(path, frames, size=(320, 180), noise=True):
@@ -116,3 +116,10 @@ def test_a_clip_that_is_gone_is_named(tmp_path):
     with pytest.raises(ClipError, match="gone.mp4"):
         annotate(tmp_path / "gone.mp4", small_track(), 30.0, tmp_path / "film.mp4", [])
     assert not (tmp_path / "film.mp4").exists()
+
+
+def test_the_outline_that_a_verdict_rests_on_is_drawn():
+    keypoints = np.full((len(HIP_THRUST), 3), np.nan, np.float32)
+    keypoints[HIP_THRUST.index("back_50")] = (40, 30, 1)
+    drawn = skeleton(np.zeros((60, 80, 3), np.uint8), keypoints, HIP_THRUST.name)
+    assert drawn[30, 40].min() > 200 and not drawn[:20].any() and not drawn[:, :30].any()
