@@ -99,12 +99,9 @@ def skeleton(picture: Picture, keypoints: NDArray[np.float32], name: str) -> Pic
             colour = colours[side(a, b)] if colours else INK
             cv2.line(picture, places[a], places[b], colour, 2 * unit + extra, cv2.LINE_AA)
     for point, place in places.items():
-        if any(point in bone for bone in bones):
+        if point in OUTLINE or any(point in bone for bone in bones):
             cv2.circle(picture, place, 2 * unit, INK, -1, cv2.LINE_AA)
             cv2.circle(picture, place, 2 * unit - max(1, unit // 2), COLOURS[side(point, point)], -1, cv2.LINE_AA)
-        elif point in OUTLINE:
-            cv2.circle(picture, place, unit + 1, INK, -1, cv2.LINE_AA)
-            cv2.circle(picture, place, unit, MIDDLE, -1, cv2.LINE_AA)
     return picture
 
 
