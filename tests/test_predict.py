@@ -21,7 +21,7 @@ from src.motion.keypoints import HIP_THRUST, mirror
 from src.motion.measure import Measures
 from src.motion.model import ModelError
 from src.motion.reps import find_reps
-from src.motion.verdict import STATUSES, Scorer, judge_track
+from src.motion.verdict import STATUSES, Scorer, judge_track, on_its_head
 
 CPU = torch.device("cpu")
 CLIP_COLUMNS = ["clip", "status", "reason", "reps", "view", *(f"p_{key}" for key in FAULT_KEYS), *FAULT_KEYS]
@@ -145,6 +145,15 @@ def test_a_verdict_carries_the_numbers_of_its_reps(scorer):
             p, decision = rep.probabilities[key], rep.decisions[key]
             by_p = 1 if p >= 0.6 else 0 if p < 0.4 else None
             assert decision == (by_p if rep.observability[key] >= 0.5 else None)
+
+
+def test_a_film_that_stands_on_its_head_is_not_judged(scorer):
+    track = thrust(3)
+    turned = track.keypoints.copy()
+    turned[..., 1] = track.size_px[1] - 1 - turned[..., 1]
+    verdict = judge_track("a.mp4", replace(track, keypoints=turned), scorer)
+    assert verdict.status in ("view_not_observable", "no_reps") and not any((verdict.decisions or {}).values())
+    assert on_its_head(replace(track, keypoints=turned)) and not on_its_head(track)
 
 
 def test_a_mirrored_clip_has_the_same_verdict(scorer):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from src.motion.dataset import MARGIN_S, cut
-from src.motion.keypoints import Track
+from src.motion.keypoints import Track, middle
 from src.motion.measure import Measures, measure_all, view_of
 from src.motion.model import METADATA, ModelError
 from src.motion.reps import Rep, find_reps, hip_motion, rise_ratios
@@ -163,9 +163,11 @@ def judge_track(name: str, track: Track, scorer: Scorer) -> Verdict:
         return Verdict(name, status, STATUSES[status], people=track.people, confidence=motion.confidence)
     judged = tuple(scorer.judge(track, reps))
     view = view_of(float(np.median([r.measures.width for r in judged])))
-    status = "ok"
+    status, detail = "ok", ""
     if track.people > 1:
         status = "several_people"
+    elif on_its_head(track):
+        status, detail = "view_not_observable", " (the picture stands on its head)"
     elif motion.confidence < MIN_CONFIDENCE:
         status = "low_confidence"
     elif all(value < MIN_OBSERVABLE for r in judged for value in r.observability.values()):
@@ -176,7 +178,16 @@ def judge_track(name: str, track: Track, scorer: Scorer) -> Verdict:
     decisions = {
         label: clip_decision(label, judged, p[label], scorer) if status == "ok" else None for label in scorer.labels
     }
-    return Verdict(name, status, STATUSES[status], view, track.people, motion.confidence, judged, p, decisions)
+    reason = STATUSES[status] + detail
+    return Verdict(name, status, reason, view, track.people, motion.confidence, judged, p, decisions)
+
+
+def on_its_head(track: Track) -> bool:
+    """Whether the ankles are above the knees in most frames: no hip thrust is like that, so the film was turned over."""
+    knee, ankle = (middle(track.keypoints, part) for part in ("knee", "ankle"))
+    below = (ankle - knee)[:, 1]
+    below = below[np.isfinite(below)]
+    return bool(len(below)) and float(np.median(below)) < 0
 
 
 def observed(label: str, reps: Sequence[RepVerdict]) -> list[float]:
