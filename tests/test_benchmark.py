@@ -7,21 +7,13 @@ import pytest
 import torch
 from conftest import ROOT, torch_alone
 
-from src.benchmark import (
-    PARTS,
-    clip_facts,
-    clock,
-    compared,
-    drawn_clip,
-    find_reps,
-    main,
-    markdown,
-    parser,
-    sequences,
-    set_of_reps,
-    summary,
-    work,
-)
+from src.benchmark import PARTS, main, parser, work
+from src.motion.reps import find_reps
+from src.speed.cores import sequences, set_of_reps
+from src.speed.road import clip_facts, drawn_clip
+from src.speed.tables import markdown
+from src.speed.timing import clock, summary
+from src.speed.turns import compared
 
 CPU = torch.device("cpu")
 WEIGHTS = ROOT / "data/weights"
