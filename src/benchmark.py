@@ -1,9 +1,10 @@
-"""Time decode, pose, reps, core and the whole road on this machine: ``python -m src.benchmark``.
+"""Time decode, pose, reps, core, its peers and the whole road on this machine: ``python -m src.benchmark``.
 
 Every measurement warms up, synchronises the device around each call, and reports median, 95th percentile, throughput.
 What cannot run here is a row ``"not measured": reason``. Core, reps and pose need torch and numpy alone; weights and
-pictures do not change their times: pose looks at noise in fixed regions, and an untrained core serves where no
-``core.pt`` is. Without ``--clip`` decode and the whole road read a clip that the simulator draws into a temporary folder.
+pictures do not change their times: pose looks at noise in fixed regions, the core's peers have random weights, and an
+untrained core serves where no ``core.pt`` is. Without ``--clip`` decode and the whole road read a clip that the simulator
+draws into a temporary folder.
 """
 
 import argparse
@@ -17,19 +18,21 @@ from pathlib import Path
 import torch
 
 from src.speed.cores import core_cases, reps_cases
+from src.speed.peers import peer_rows
 from src.speed.poses import pose_cases
 from src.speed.road import decode_cases, drawn_clip, whole_cases
 from src.speed.tables import machine, show, write
 from src.speed.timing import Case, NotMeasuredError, Row, measured, not_measured
 from src.speed.turns import official_rows
 
-PARTS = ("decode", "pose", "reps", "core", "whole", "official")
+PARTS = ("decode", "pose", "reps", "core", "peers", "whole", "official")
 CPU_ONLY = ("decode", "reps", "official")
 WORK: dict[str, Callable[[argparse.Namespace, torch.device], Iterable[Case | Row]]] = {
     "decode": decode_cases,
     "pose": pose_cases,
     "reps": reps_cases,
     "core": core_cases,
+    "peers": peer_rows,
     "whole": whole_cases,
     "official": official_rows,
 }
@@ -93,12 +96,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seconds", type=float, default=1.0, help="time for each measurement (default: 1)")
     p.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads (default: torch's own)")
     p.add_argument("--frames", type=int, default=64, help="of a sequence for the core (default: 64)")
-    p.add_argument("--core-batches", type=sizes, help="default: 1,4,...,256 on CPU, 1,4,...,4096 on CUDA")
+    p.add_argument("--core-batches", type=sizes, help="default: 1,4,...,4096")
     p.add_argument("--pose-batches", type=sizes, help="default: 1,2,...,32")
     p.add_argument("--core", type=Path, default=Path("data/models/core.pt"))
     p.add_argument("--weights", type=Path, default=Path("data/weights"), help="folder of the two .tflite files")
     p.add_argument("--mediapipe-python", help="interpreter that has mediapipe 0.10, for --compare official")
-    p.add_argument("--rounds", type=int, default=5, help="turns of the comparison (default: 5)")
+    p.add_argument("--rounds", type=int, default=5, help="least turns of comparisons (default: 5)")
     p.add_argument("--compare-frames", type=int, default=96, help="frames that are compared (default: 96)")
     p.add_argument("--out", type=Path, default=Path("data/reports/benchmark.json"), help="and a .md beside it")
     return p

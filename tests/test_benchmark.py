@@ -8,11 +8,15 @@ import torch
 from conftest import ROOT, torch_alone
 
 from src.benchmark import PARTS, main, parser, work
+from src.motion.keypoints import HIP_THRUST
 from src.motion.reps import find_reps
+from src.speed import peers
 from src.speed.cores import sequences, set_of_reps
+from src.speed.networks import GraphNetwork, Recurrent, adjacency
+from src.speed.peers import parameters, ratio, turns
 from src.speed.road import clip_facts, drawn_clip
 from src.speed.tables import markdown
-from src.speed.timing import clock, summary
+from src.speed.timing import clock, forget_peak, peak_mb, resident_mb, summary
 from src.speed.turns import compared
 
 CPU = torch.device("cpu")
@@ -30,6 +34,8 @@ QUICK = [
     "1,3",
     "--pose-batches",
     "1,2",
+    "--rounds",
+    "2",
     "--weights",
     str(WEIGHTS),
 ]
@@ -63,6 +69,11 @@ def clip(tmp_path_factory):
     return path
 
 
+@pytest.fixture(autouse=True)
+def few_sequences(monkeypatch):
+    monkeypatch.setattr(peers, "THROUGHPUT", (3, 20))
+
+
 def run(out, *words):
     return work(parser().parse_args([*QUICK, "--out", str(out), *map(str, words)]))
 
@@ -92,8 +103,8 @@ def test_every_part_on_every_device_has_numbers_or_a_reason(clip, tmp_path):
     for row in report["rows"]:
         if "not measured" in row:
             assert row["not measured"] and "failed" not in row
-        else:
-            assert 0 < row["median_ms"] <= row["p95_ms"] and row["per_s"] > 0 and row["calls"] >= 3
+        elif "ratio" not in row:
+            assert 0 < row["median_ms"] <= row["p95_ms"] and row["per_s"] > 0 and row["calls"] >= 2
     assert all("not measured" not in row for part in ("decode", "reps", "core") for row in rows_of(report, part))
     assert [(row["threads"], row["batch"]) for row in rows_of(report, "core")][0] == (1, 1)
     assert "untrained" in rows_of(report, "core")[0]["core"]
@@ -162,6 +173,67 @@ def test_torch_and_numpy_alone_measure_core_reps_and_pose(tmp_path):
     for part in ("decode", "whole"):
         assert rows_of(report, part)[0]["not measured"].startswith("blocked: ")
     assert "| core |" in done.stdout  # the table without rich
+
+
+def test_peers_take_turns_with_the_core_on_the_same_input(tmp_path):
+    rows = rows_of(run(tmp_path / "b.json", "--parts", "peers", "--device", "cpu"), "peers")
+    names = ["core", "GRU", "ST-GCN++", "MiniROCKET"]
+    shapes = [(3, 20), (1, 64)]
+    assert [row["step"] for row in rows] == 2 * [*names, *(f"core faster than {name}" for name in names[1:])]
+    assert [(r["batch"], r["frames"]) for r in rows] == [shape for shape in shapes for _ in range(7)]
+    for row in rows:
+        assert row["calls"] == 2
+        assert row["ratio"] > 0 if "ratio" in row else row["per_s"] > 0 and row["parameters"] > 1000
+    assert rows[9]["threads"] == 1 and rows[9]["grown_mb"] >= 0
+
+
+def test_without_aeon_one_row_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "src.report.baselines", None)
+    rows = rows_of(run(tmp_path / "b.json", "--parts", "peers", "--device", "cpu"), "peers")
+    missing = [row for row in rows if "not measured" in row]
+    assert [row["step"] for row in missing] == 2 * ["MiniROCKET"] and "failed" not in missing[0] and len(rows) == 12
+
+
+def test_peers_have_the_published_size_and_look_at_all_of_a_sequence():
+    torch.manual_seed(0)
+    graph, gru = (make(HIP_THRUST, 4).eval() for make in (GraphNetwork, Recurrent))
+    assert 1.3e6 < parameters(graph) < 1.5e6
+    assert parameters(gru) == 3 * 128 * (93 + 3 * 128 + 4) + 4 * 129
+    assert [block.time.norm.num_features for block in graph.blocks] == 4 * [64] + 3 * [128] + 3 * [256]
+    keypoints = sequences(2, 30, 0, CPU)[0]
+    assert graph.blocks(torch.zeros(1, 3, 30, 31)).shape == (1, 256, 8, 31)
+    for network in (graph, gru):
+        with torch.no_grad():
+            before = network(keypoints)
+            after = network(keypoints.index_fill(1, torch.tensor([0]), 900.0))
+        assert before.shape == (2, 4) and before.isfinite().all() and not before.equal(after)
+
+
+def test_each_point_is_its_own_neighbour_and_bones_go_both_ways():
+    itself, inward, outward = adjacency(HIP_THRUST)
+    assert itself.equal(torch.eye(31)) and (inward > 0).equal((outward > 0).T)
+    assert int((inward > 0).sum()) == len(HIP_THRUST.bones) and set(inward.sum(dim=0).round(decimals=5).tolist()) <= {
+        0.0,
+        1.0,
+    }
+
+
+def test_ratio_is_of_the_same_turn():
+    row = ratio([4.0, 30.0, 5.0], [1.0, 10.0, 1.0])
+    assert row["ratio"] == 4.0 and 3.0 < row["range"][0] < row["range"][1] < 5.0
+    order = []
+    seconds = turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 0.0, 3, CPU)
+    assert order == ["a", "b"] * 3 and [len(s) for s in seconds.values()] == [3, 3]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux forgets a peak")
+def test_a_peak_is_of_one_measurement():
+    forget_peak(CPU)
+    base = resident_mb(CPU)
+    torch.ones(50_000_000)  # 200 MB, gone at once
+    assert 180 < peak_mb(CPU) - base < 260
+    forget_peak(CPU)
+    assert peak_mb(CPU) - base < 100
 
 
 def test_drawn_clip_can_be_read(tmp_path):

@@ -90,17 +90,25 @@ def fitted_scores(fits: Sequence[Fit], rows: Sequence[Single], labels: Sequence[
 
 
 def minirocket(series: Sequence[Single], kernels: int, seed: int) -> list[Single]:
-    """Shares of positive values (n, D) of random convolutions, biases drawn from the first of the series (n, F, M).
+    """Shares of positive values (n, D) of each of the series (n, F, M), fitted on the first."""
+    values = fitted_minirocket(series[0], kernels, seed)
+    return [values(part) for part in series]
+
+
+def fitted_minirocket(series: Single, kernels: int, seed: int, threads: int = 1) -> Callable[[Single], Single]:
+    """What gives the shares of positive values (n, D) of random convolutions, biases drawn from the series (n, F, M).
 
     Dempster, Schmidt and Webb, "MiniRocket" (2021).
     """
-    transform: Any = MiniRocket(kernels, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Data seen by instance of MiniRocket", UserWarning
-        )  # an unseen point stands still
-        transform.fit(series[0])
-        return [transform.transform(part) for part in series]
+    transform: Any = MiniRocket(kernels, n_jobs=threads, random_state=seed)
+
+    def still(call: Callable[[Single], Any], part: Single) -> Any:
+        with warnings.catch_warnings():  # an unseen point stands still
+            warnings.filterwarnings("ignore", "Data seen by instance of MiniRocket", UserWarning)
+            return call(part)
+
+    still(transform.fit, series)
+    return lambda part: still(transform.transform, part)
 
 
 def fit_baselines(

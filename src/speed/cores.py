@@ -15,7 +15,7 @@ from src.motion.model import Core
 from src.motion.reps import find_reps
 from src.speed.timing import PICTURE_PX, RATE_HZ, Case, Row
 
-CORE_BATCHES = {"cpu": [4**i for i in range(5)], "cuda": [4**i for i in range(7)]}
+CORE_BATCHES = [4**i for i in range(7)]
 INPUT_SETS = 3
 """Inputs of the core take turns, so that a small batch is not always found in the cache."""
 
@@ -41,10 +41,10 @@ def sequences(batch: int, frames: int, seed: int, device: torch.device) -> tuple
     return keypoints.to(device), torch.full((batch,), RATE_HZ).to(device), torch.full((batch,), frames).to(device)
 
 
-def judge(core: nn.Module, precision: str, inputs: Sequence[Tensor]) -> Tensor:
+def judge(core: Callable[..., Sequence[Tensor]], precision: str, inputs: Sequence[Tensor]) -> Tensor:
     """Probabilities (N, L) of one batch on its device."""
     with torch.no_grad(), torch.autocast(inputs[0].device.type, torch.float16, enabled=precision == "fp16"):
-        return core(*inputs)[0]  # type: ignore[no-any-return]
+        return core(*inputs)[0]
 
 
 def core_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]:
@@ -60,7 +60,7 @@ def core_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]
         apart = judge(core, "fp16", inputs).float() - judge(core, "fp32", inputs)
         return {"difference_from_fp32": float(apart.abs().max())}
 
-    runs = [(p, b, 0) for p in precisions(device) for b in args.core_batches or CORE_BATCHES[device.type]]
+    runs = [(p, b, 0) for p in precisions(device) for b in args.core_batches or CORE_BATCHES]
     for precision, batch, threads in [("fp32", 1, 1), *runs] if device.type == "cpu" and args.threads > 1 else runs:
         facts = {"precision": precision, "batch": batch, "frames": args.frames, "core": origin}
         after = error if precision == "fp16" else dict

@@ -1,11 +1,13 @@
 """How anything is timed: warm up, synchronise the device around each call, report median, 95th percentile and throughput."""
 
 import argparse
+import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ LEAST_CALLS = 3
 PICTURE_PX = (1280, 720)
 RATE_HZ, MAX_SIDE_PX, BATCH = 30.0, 1280, 8
 """As in section detect of conf/config.yaml, which needs Hydra."""
+FORGET = Path("/proc/self/clear_refs")
+"""Where Linux is told, by a 5, to forget a process's peak of memory."""
 Row = dict[str, Any]
 
 
@@ -66,11 +70,27 @@ def clock(call: Callable[[], object], budget_s: float, device: torch.device) -> 
     return seconds
 
 
+def forget_peak(device: torch.device) -> None:
+    """What ``peak_mb`` says from now on is of what comes; off Linux the process's peak so far stays."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif os.access(FORGET, os.W_OK):
+        FORGET.write_text("5")
+
+
 def peak_mb(device: torch.device) -> float:
-    """Most memory in MB (10^6 bytes): tensors of this measurement on CUDA, the whole process so far on the CPU."""
+    """Most memory in MB (10^6 bytes) since ``forget_peak``: tensors on CUDA, the whole process on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def resident_mb(device: torch.device) -> float:
+    """Memory in use now, in MB, counted as ``peak_mb`` counts it; NaN on the CPU off Linux."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device) / 1e6
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * resource.getpagesize() / 1e6 if pages.is_file() else float("nan")
 
 
 def measured(case: Case, device: torch.device, args: argparse.Namespace) -> Row:
@@ -78,8 +98,7 @@ def measured(case: Case, device: torch.device, args: argparse.Namespace) -> Row:
     torch.set_num_threads(case.threads or args.threads)
     where = {"step": case.step, "threads": torch.get_num_threads(), **case.facts}
     try:
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        forget_peak(device)
         call = case.make()
         clock(call, args.seconds / 4, device)
         timing = summary(clock(call, args.seconds, device))
