@@ -52,8 +52,8 @@ check: setup ## Lint, format and type checks
 docs: setup ## The guide as a website in site/, for a browser without a network
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
-benchmark: setup ## Time decode, pose, reps and core on this machine
-	$(PY) -m src.benchmark
+benchmark: setup ## Time decode, pose, reps, core and its peers on this machine; writes the README's speed tables
+	$(PY) -m src.benchmark --readme README.md
 
 ui: setup ## Open the MLflow pages of all training runs
 	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db

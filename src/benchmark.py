@@ -20,7 +20,8 @@ import torch
 from src.speed.cores import core_cases, reps_cases
 from src.speed.peers import peer_rows
 from src.speed.poses import pose_cases
-from src.speed.road import decode_cases, drawn_clip, whole_cases
+from src.speed.road import decode_cases, drawn_clip, trace, whole_cases
+from src.speed.summary import NoPlaceError, place, write_readme
 from src.speed.tables import machine, show, write
 from src.speed.timing import Case, NotMeasuredError, Row, measured, not_measured
 from src.speed.turns import official_rows
@@ -68,7 +69,28 @@ def work(args: argparse.Namespace) -> Row:
             write(args.out, report)
     report |= {"complete": True, "load_1min_end": os.getloadavg()[0]}
     write(args.out, report)
+    figures(report, args.out)
+    if args.readme:
+        write_readme(args.readme, report)
     return report
+
+
+def figures(report: Row, out: Path) -> None:
+    """Both figures beside ``out``, or a line on stderr where matplotlib is missing."""
+    try:
+        from src.speed.figures import draw
+    except ImportError as error:
+        print(f"no figures: {error}", file=sys.stderr)
+        return
+    draw(report, out)
+
+
+def profiled(args: argparse.Namespace) -> Path:
+    """A trace of the whole road on the GPU where one is seen and wanted, else on the CPU."""
+    device = torch.device("cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        args.clip = args.clip or drawn_clip(Path(folder) / "drawn.mp4")
+        return trace(args, device, args.profile)
 
 
 def parts(text: str) -> list[str]:
@@ -84,6 +106,15 @@ def sizes(text: str) -> list[int]:
     if min(batches) < 1:
         raise argparse.ArgumentTypeError(f"batch {min(batches)}; a batch is at least 1")
     return batches
+
+
+def readme(text: str) -> Path:
+    """A page with a place for the tables; refused before anything is measured."""
+    try:
+        place(Path(text))
+    except (OSError, NoPlaceError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,15 +134,25 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--mediapipe-python", help="interpreter that has mediapipe 0.10, for --compare official")
     p.add_argument("--rounds", type=int, default=5, help="least turns of comparisons (default: 5)")
     p.add_argument("--compare-frames", type=int, default=96, help="frames that are compared (default: 96)")
-    p.add_argument("--out", type=Path, default=Path("data/reports/benchmark.json"), help="and a .md beside it")
+    p.add_argument(
+        "--out", type=Path, default=Path("data/reports/benchmark.json"), help="and a .md and two figures beside it"
+    )
+    p.add_argument("--profile", type=Path, help="measure nothing, write a torch.profiler trace of the whole road there")
+    p.add_argument("--readme", type=readme, help="page whose speed tables are written again")
     return p
 
 
 def main() -> None:
-    """Exit status: 0 done, 3 something failed that should not have (its row says what), 2 wrong usage."""
+    """Exit status: 0 done, 1 no trace, 3 something failed that should not have (its row says what), 2 wrong usage."""
     args = parser().parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser().error("--device cuda: PyTorch sees no CUDA GPU here")
+    if args.profile:
+        try:
+            print(profiled(args))
+        except Exception as error:
+            sys.exit(f"no trace: {not_measured(error)['not measured']}")
+        return
     args.parts += [args.compare] if args.compare else []
     report = work(args)
     show(report)

@@ -15,6 +15,7 @@ from src.speed.cores import sequences, set_of_reps
 from src.speed.networks import GraphNetwork, Recurrent, adjacency
 from src.speed.peers import parameters, ratio, turns
 from src.speed.road import clip_facts, drawn_clip
+from src.speed.summary import BEGIN, END, short_tables
 from src.speed.tables import markdown
 from src.speed.timing import clock, forget_peak, peak_mb, resident_mb, summary
 from src.speed.turns import compared
@@ -97,7 +98,10 @@ def test_clock_calls_at_least_three_times_and_until_the_budget_is_used():
 
 def test_every_part_on_every_device_has_numbers_or_a_reason(clip, tmp_path):
     out = tmp_path / "new" / "benchmark.json"
-    report = run(out, "--clip", clip, "--core", tmp_path / "none.pt")
+    page = tmp_path / "README.md"
+    page.write_text(f"# before\n{BEGIN}\nold\n{END}\nafter\n")
+    report = run(out, "--clip", clip, "--core", tmp_path / "none.pt", "--readme", page)
+    assert page.read_text() == f"# before\n{BEGIN}\n{short_tables(report)}{END}\nafter\n"
     assert json.loads(out.read_text()) == json.loads(json.dumps(report)) and report["complete"]
     assert {(row["part"], row["device"]) for row in report["rows"]} == {(p, d) for p in PARTS for d in ("cpu", "cuda")}
     for row in report["rows"]:
@@ -111,7 +115,8 @@ def test_every_part_on_every_device_has_numbers_or_a_reason(clip, tmp_path):
     assert rows_of(report, "official")[0]["not measured"] == "not asked for"
     if not torch.cuda.is_available():
         assert {row["not measured"] for row in rows_of(report, "core", "cuda")} == {"PyTorch sees no CUDA GPU here"}
-    assert sorted(path.name for path in out.parent.iterdir()) == ["benchmark.json", "benchmark.md"]
+    names = ["benchmark.json", "benchmark.md", "benchmark_batches.png", "benchmark_share.png"]
+    assert sorted(path.name for path in out.parent.iterdir()) == names
     assert out.with_suffix(".md").read_text() == markdown(report)
 
 
@@ -121,6 +126,26 @@ def test_whole_road_says_where_its_time_goes(clip, tmp_path):
     assert [(r["engine"], r["precision"]) for r in rows] == CPU_ENGINES
     for row in rows:
         assert row["frames"] == 12 and row["reps"] == 0 and sum(row["share"].values()) == pytest.approx(1)
+
+
+@needs_weights
+def test_profile_shows_every_part_of_the_road(tmp_path, monkeypatch, capsys):
+    out, film = tmp_path / "new" / "trace.json", drawn_clip(tmp_path / "film.mp4", (320, 180), 8.0)
+    words = ["--profile", out, "--clip", film, "--device", "cpu", "--threads", "1", "--weights", WEIGHTS]
+    monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, words)])
+    main()
+    spans = {
+        event["name"] for event in json.loads(out.read_text())["traceEvents"] if event.get("cat") == "user_annotation"
+    }
+    assert {"decode", "pose", "reps"} <= spans and capsys.readouterr().out == f"{out}\n"
+
+
+def test_no_trace_of_no_film(tmp_path, monkeypatch):
+    words = ["--profile", tmp_path / "t.json", "--clip", tmp_path / "none.mp4", "--weights", WEIGHTS]
+    monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, words)])
+    with pytest.raises(SystemExit, match="^no trace: .+") as stop:
+        main()
+    assert stop.value.code != 0 and list(tmp_path.iterdir()) == []
 
 
 @needs_weights
@@ -248,9 +273,36 @@ def test_inputs_are_not_zeros_and_hold_reps():
     assert len(find_reps(set_of_reps())) == 10
 
 
+PEER = {"part": "peers", "device": "cpu", "precision": "fp32", "threads": 1, "parameters": 1000, "grown_mb": 7.4}
+LOST = {"part": "core", "device": "cuda", "not measured": "PyTorch sees no CUDA GPU here"}
+
+
+def test_readme_tables_say_what_was_measured_and_what_was_not():
+    head = {"cpu": "a CPU", "cores": 2, "gpu": None, "torch": "2", "load_1min": 1.5}
+    times = {"median_ms": 1.234, "p95_ms": 2.0, "per_s": 800.0}
+    rows = [PEER | times | {"step": name, "batch": batch} for name in ("core", "GRU") for batch in (16, 1)]
+    rows += [
+        PEER | {"step": "core faster than GRU", "batch": b, "ratio": r, "unit": "times"}
+        for b, r in ((16, 12.5), (1, 0.9))
+    ]
+    rows += [LOST, PEER | times | {"part": "core", "step": "core", "batch": 4, "per_s": 900.0, "unit": "sequences"}]
+    text = short_tables({"machine": head, "rows": rows})
+    assert "| GRU | CPU fp32 | 1,000 | 800 | 12.5 times | 1.23 (2.00) | 0.9 times | 7 |" in text
+    assert "| core | CPU fp32 | 1,000 | 800 |  | 1.23 (2.00) |  | 7 |" in text
+    assert "| ST-GCN++ | CUDA GPU | not measured |" in text and "| MiniROCKET | CPU fp32 | not measured |" in text
+    assert "| core | CPU | fp32, batch 4, 1 thread | 900 sequences |" in text
+    assert "| core | CUDA GPU |  | not measured: PyTorch sees no CUDA GPU here |" in text
+
+
+def test_the_committed_tables_are_of_the_committed_report():
+    report = json.loads((ROOT / "data/reports/benchmark.json").read_text())
+    assert short_tables(report) in (ROOT / "README.md").read_text() and report["complete"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["--readme", "LICENSE"], "where the tables belong"),
         (["--parts", "core,poze"], "no part poze"),
         (["--core-batches", "4,0"], "batch 0"),
         pytest.param(

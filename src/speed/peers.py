@@ -13,7 +13,7 @@ from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
 from src.speed.cores import judge, load_core, precisions, sequences
 from src.speed.networks import GraphNetwork, Recurrent
-from src.speed.timing import Row, forget_peak, not_measured, numbers, peak_mb, resident_mb, summary
+from src.speed.timing import Row, forget_peak, hand_back, not_measured, numbers, peak_mb, resident_mb, summary
 
 THROUGHPUT, LATENCY = (16, 100), (1, 64)
 """Sequences of frames per call."""
@@ -85,6 +85,7 @@ def minirocket(keypoints: Tensor) -> tuple[Call, Row]:
 
 def used(call: Call, device: torch.device) -> Row:
     """Most memory while calling twice, and how much of it was not there before, in MB."""
+    hand_back()
     before = resident_mb(device)
     forget_peak(device)
     call()

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch._C._profiler import _ExperimentalConfig
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from src.motion.dataset import cut
 from src.motion.reps import find_reps
 from src.speed.cores import judge, load_core
-from src.speed.poses import each_pose
+from src.speed.poses import each_pose, load_pose
 from src.speed.timing import BATCH, MAX_SIDE_PX, PICTURE_PX, RATE_HZ, Case, Row
 from src.video import lifter
 from src.video.blazepose import BlazePose
@@ -84,7 +86,8 @@ class Road:
     def clocked(self, part: str, call: Callable[[], Any]) -> Any:
         """What ``call`` gives, its seconds noted."""
         start = time.perf_counter()
-        result = call()
+        with record_function(part):
+            result = call()
         self.spent_s[part] += time.perf_counter() - start
         return result
 
@@ -110,3 +113,20 @@ def whole_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case
         road = Road(args.clip, pose, core)
         more = {**facts, **how, "core": origin}
         yield Case("file to verdict", lambda road=road: road, facts["frames"], "frames", more, road.facts)  # type: ignore[misc]
+
+
+def trace(args: argparse.Namespace, device: torch.device, out: Path) -> Path:
+    """Go the whole road once to warm up and once watched; ``out`` is for chrome://tracing or Perfetto, ``.gz`` is packed.
+
+    The parts are spans of the main thread, decoding within pose, which asks for frames; threads of pose stand below with their
+    operators where PyTorch is the engine. What OpenVINO does inside a call stays unseen.
+    """
+    torch.set_num_threads(args.threads)
+    road = Road(args.clip, load_pose(args, device), load_core(args.core, device)[0])
+    road()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=activities, experimental_config=_ExperimentalConfig(profile_all_threads=True)) as watched:
+        road()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    watched.export_chrome_trace(str(out))
+    return out

@@ -64,8 +64,20 @@ def missing(rows: Sequence[Row]) -> list[str]:
     return [f"{r.get('step') or r['part']} on {r['device']}: not measured: {r['not measured']}" for r in lost]
 
 
+def find(rows: Sequence[Row], part: str, device: str) -> list[Row]:
+    """What was measured of a part on a device; of pose, all of the work per frame, as ``src.detect`` does it."""
+    here = [r for r in rows if (r["part"], r["device"]) == (part, device) and "not measured" not in r]
+    return [r for r in here if part != "pose" or r["step"].startswith("same")]
+
+
+def reason(rows: Sequence[Row], part: str, device: str) -> str:
+    """Why nothing was measured of a part on a device."""
+    why = (r["not measured"] for r in rows if (r["part"], r["device"]) == (part, device) and "not measured" in r)
+    return str(next(why, "not asked for"))
+
+
 def markdown(report: Row) -> str:
-    """The table for a README, then what is missing."""
+    """All that was measured as a table, then what is missing."""
     where, rows = report["machine"], report["rows"]
     head = f"{where['cpu']}, {where['cores']} cores, GPU {where['gpu'] or 'none'}, torch {where['torch']}\n"
     lines = ["| " + " | ".join(row) + " |" for row in (COLUMNS, ["---"] * len(COLUMNS), *table(rows))]

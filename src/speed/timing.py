@@ -1,6 +1,7 @@
 """How anything is timed: warm up, synchronise the device around each call, report median, 95th percentile and throughput."""
 
 import argparse
+import ctypes
 import os
 import resource
 import sys
@@ -76,6 +77,13 @@ def forget_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     elif os.access(FORGET, os.W_OK):
         FORGET.write_text("5")
+
+
+def hand_back() -> None:
+    """Give freed memory back to the system where the C library can (glibc), so that the next peak is not found ready."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 def peak_mb(device: torch.device) -> float:
