@@ -20,7 +20,7 @@ from src.motion.verdict import Scorer
 from src.train import task_of
 from src.train import work as train
 
-PEOPLE, REP_S, FPS_HZ = 9, 1.5, 20.0
+PEOPLE, REP_S, FPS_HZ = 16, 1.5, 20.0
 
 
 def overrides(folder, *more):

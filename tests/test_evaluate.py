@@ -24,7 +24,7 @@ def prepared(folder):
     (folder / "README.md").write_text(f"# before\n{BEGIN}\nold\n{END}\nafter \\1\n")
     return replace(
         load(Evaluate), poses_dir=folder / "poses", models_dir=folder / "models", reports_dir=folder / "reports",
-        readme=str(folder / "README.md"), bootstrap=20, kernels=84,
+        readme=str(folder / "README.md"), bootstrap=20, kernels=840,
     )  # fmt: skip
 
 

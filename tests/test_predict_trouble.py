@@ -74,8 +74,8 @@ def test_a_mirrored_film_has_the_same_verdict(judge, pictures, tmp_path):
     assert all(one == other for one, other in both if None not in (one, other)) and any(
         None not in pair for pair in both
     )
-    for key in FAULT_KEYS:
-        assert a.probabilities[key] == pytest.approx(b.probabilities[key], abs=0.1)
+    judged = [key for key in FAULT_KEYS if judge.scorer.thresholds[key]["present"] <= 1]  # the others decide nothing
+    assert judged and all(a.probabilities[key] == pytest.approx(b.probabilities[key], abs=0.1) for key in judged)
 
 
 def test_odd_sizes_are_judged(judge, pictures, tmp_path):
