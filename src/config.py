@@ -30,10 +30,11 @@ class Simulate:
     validation_subjects: int
     test_subjects: int
     clips_per_subject: int
-    reps_min: int
-    reps_max: int
+    reps: list[int]
+    train_reps: list[int]
     heights_px: list[int]
     rates_hz: list[float]
+    train_rates_hz: list[float]
     crfs: list[int]
     workers: int
     seed: int

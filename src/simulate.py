@@ -82,12 +82,13 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
 
     subject, split = f"ren-{number:04d}", split_of(cfg, number)
     person, labels, truth = sample_person(np.random.default_rng((cfg.seed, number))), [], []
+    reps, rates_hz = (cfg.train_reps, cfg.train_rates_hz) if split == "train" else (cfg.reps, cfg.rates_hz)
     for i in range(1, cfg.clips_per_subject + 1):
         rng, clip = np.random.default_rng((cfg.seed, number, i)), f"{subject}-{i:02d}.mp4"
-        short, fps_hz = int(rng.choice(cfg.heights_px)), float(rng.choice(cfg.rates_hz))
+        short, fps_hz = int(rng.choice(cfg.heights_px)), float(rng.choice(rates_hz))
         long = round(short * 16 / 9 / 2) * 2
         size_px = (short, long) if rng.random() < 0.3 else (long, short)
-        perf = sample_performance(person, int(rng.integers(cfg.reps_min, cfg.reps_max + 1)), fps_hz, rng)
+        perf = sample_performance(person, int(rng.choice(reps)), fps_hz, rng)
         camera = sample_camera(perf.joints[:, :21], fps_hz, size_px, sample_view(rng), rng)
         render_clip(perf, camera, sample_look(rng), folder / clip, int(rng.choice(cfg.crfs)))
         true_track(perf, camera).save(folder / "truth" / f"{Path(clip).stem}.npz")
@@ -145,10 +146,8 @@ def work(cfg: Simulate) -> None:
 
     The same seed gives the same files, whatever ``workers``.
     """
-    if not 1 <= cfg.reps_min <= cfg.reps_max:
-        raise ConfigError(
-            f"simulate.reps_min {cfg.reps_min} and reps_max {cfg.reps_max}: need 1 <= reps_min <= reps_max"
-        )
+    if min(cfg.reps + cfg.train_reps) < 1:
+        raise ConfigError(f"simulate.reps {cfg.reps}, train_reps {cfg.train_reps}: a set has one rep or more")
     people = cfg.train_subjects + cfg.validation_subjects + cfg.test_subjects
     rows = fill(Path(cfg.clips_dir), partial(person_clips, cfg), people, cfg.workers, "rendered clips")
     if rows:

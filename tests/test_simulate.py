@@ -2,8 +2,9 @@ import csv
 import hashlib
 
 import numpy as np
+import pytest
 
-from src.config import Simulate
+from src.config import ConfigError, Simulate
 from src.motion.camera import VIEWS, sample_camera, sample_view
 from src.motion.faults import FAULT_KEYS, QUANTITIES
 from src.motion.keypoints import Track
@@ -15,8 +16,8 @@ from src.simulate import COVERED, covered_shares, label_rows, work
 
 def settings(folder, **changes):
     values = dict(
-        clips_dir=folder / "clips", train_subjects=1, validation_subjects=0, test_subjects=0, clips_per_subject=1, reps_min=1,
-        reps_max=1, heights_px=[96], rates_hz=[5.0], crfs=[30], workers=1, seed=7,
+        clips_dir=folder / "clips", train_subjects=1, validation_subjects=0, test_subjects=0, clips_per_subject=1, reps=[1],
+        train_reps=[1], heights_px=[96], rates_hz=[5.0], train_rates_hz=[5.0], crfs=[30], workers=1, seed=7,
     )  # fmt: skip
     return Simulate(**(values | changes))
 
@@ -31,7 +32,7 @@ def rows(path):
 
 
 def test_clips_labels_and_truth(tmp_path):
-    cfg = settings(tmp_path, validation_subjects=1, test_subjects=1, reps_max=2, workers=2)
+    cfg = settings(tmp_path, validation_subjects=1, test_subjects=1, reps=[2], workers=2)
     work(cfg)
     labels, truth = rows(cfg.clips_dir / "labels.csv"), rows(cfg.clips_dir / "truth.csv")
     assert tuple(labels[0]) == (*COLUMNS, *OPTIONAL) and len(labels) == len(truth)
@@ -47,7 +48,7 @@ def test_clips_labels_and_truth(tmp_path):
         assert 0 <= times[0] < times[1] < times[2] <= track.seconds[-1] + 1 / track.fps_hz
         assert all(row[key] in ("0", "1", "") for key in FAULT_KEYS)
         assert row["view"] in VIEWS and row["side"] in ("left", "right")
-    one = settings(tmp_path / "one", validation_subjects=1, test_subjects=1, reps_max=2)
+    one = settings(tmp_path / "one", validation_subjects=1, test_subjects=1, reps=[2])
     work(one)
     assert digests(one.clips_dir) == digests(cfg.clips_dir)  # whatever the number of processes
 
@@ -89,3 +90,8 @@ def test_lumbar_faults_behind_plates_are_hidden_not_absent():
             seen += 1
             assert row["hidden"] == "" and row["tuck"] == ("" if np.isnan(t := perf.reps[0].labels["tuck"]) else t)
     assert hidden >= 3 and seen >= 30
+
+
+def test_a_set_without_a_rep_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"train_reps \[0\]: a set has one rep or more"):
+        work(settings(tmp_path, train_reps=[0]))

@@ -15,6 +15,8 @@ printed there (0.259, 0.191); that narrowing and ``FEMALE`` are working values o
 FEMALE = {"shoulder_m": 0.92, "hip_m": 1.08, "trunk_m": 1.01, "foot_m": 0.96, "hand_m": 0.97}
 SPREAD = 0.035
 """Standard deviation of one segment's fraction between people, as a part of the mean (long and short femurs)."""
+SOLE_M = (0.005, 0.035)
+"""Soles of flat and of running shoes: Winter measured bare feet, and lifters wear shoes."""
 
 ARMS = ("bar", "hips", "floor", "bench", "chest")
 LOADS = ("none", "dumbbell", "barbell")
@@ -25,8 +27,8 @@ PLATES_M = (0.20, 0.23, 0.28, 0.33, 0.36, 0.40, 0.45)
 class Person:
     """One body. Lengths in metres; ``depth``, ``belly``, ``glute`` and ``girth`` scale soft tissue (1 = average).
 
-    swell: how far the front of the trunk bulges at hips bent by 60 deg, trunk lengths: on real bridges without a fault it sinks
-    by 0.05-0.09 towards lockout.
+    ankle_m: height of the joint above the floor, in shoes. swell: how far the front of the trunk bulges at hips bent by
+    60 deg, trunk lengths: on real bridges without a fault it sinks by 0.05-0.09 towards lockout.
     """
 
     sex: str
@@ -108,6 +110,7 @@ def sample_person(rng: np.random.Generator) -> Person:
         * _between(rng, 1, SPREAD, 0.9, 1.1)
         for name, share in FRACTIONS.items()
     }
+    lengths["ankle_m"] += rng.uniform(*SOLE_M)
     return Person(
         sex=sex, height_m=height_m, **lengths,
         lordosis_deg=_between(rng, 42, 8, 25, 60), kyphosis=_between(rng, 1, 0.25, 0.4, 1.6),

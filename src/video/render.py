@@ -36,13 +36,15 @@ MARGIN = 0.12
 class Look:
     """How a clip looks besides who does what.
 
-    Clothes, room, sensor noise (grey levels), blur (px at 360 p), exposure, shadow.
+    Clothes, room, sensor noise (grey levels), blur (px at 360 p), shutter (share of a frame's time that it is open, 0..1),
+    exposure, shadow.
     """
 
     outfit: Outfit
     room: Room
     noise: float
     blur: float
+    shutter: float
     exposure: float
     shadow: float
     seed: int
@@ -51,8 +53,8 @@ class Look:
 def sample_look(rng: np.random.Generator) -> Look:
     """A look drawn independently of person and faults."""
     return Look(
-        sample_outfit(rng), sample_room(rng), noise=float(rng.gamma(2.0, 1.2)), blur=float(rng.choice([0.0, 0.0, 0.5,
-        0.8])),
+        sample_outfit(rng), sample_room(rng), noise=float(rng.gamma(2.0, 1.2)),
+        blur=float(rng.choice([0.0, 0.0, 0.5, 0.8])), shutter=float(rng.choice([0.0, 0.25, 0.5, 1.0])),
         exposure=float(rng.uniform(0.8, 1.15)), shadow=float(rng.uniform(0.2, 0.55)), seed=int(rng.integers(2**31)),
     )  # fmt: skip
 
@@ -178,12 +180,13 @@ def _sensor(picture: Floats, look: Look, rng: np.random.Generator, grain: Floats
 def render_frames(perf: Performance, camera: Camera, look: Look) -> Iterator[tuple[NDArray[np.uint8], Floats]]:
     """Frames (H, W, 3) RGB uint8 with the exact share of the person in each pixel (H, W) in 0..1.
 
-    The same for the same seeds.
+    The same for the same seeds. An open shutter sees part of what was there a frame before.
     """
     scene, eye = build(perf, camera, look), camera.position_m.astype(np.float32)
     canvas, (width, height) = _Canvas(camera.size_px), camera.size_px
     rng = np.random.default_rng(look.seed)
     grain = (rng.standard_normal((height + 64, width + 64, 3)) * look.noise).astype(np.float32)
+    before: Floats | None = None
     for frame in range(len(perf.joints)):
         points = scene.points(frame)
         colours = shade(points, scene.faces, scene.albedo, look.room.light, eye, look.room.strength)
@@ -191,7 +194,10 @@ def render_frames(perf: Performance, camera: Camera, look: Look) -> Iterator[tup
         picture, mask = _background(scene, camera, frame), np.empty((height, width), np.float32)
         picture *= 1 - _shadow(points, scene, camera, frame, look)[..., None]
         blend(canvas.image, canvas.owner, picture, PERSON, mask)
-        yield _sensor(picture, look, rng, grain), mask
+        now = np.dstack([picture, mask])
+        seen = now if before is None else (1 - look.shutter / 2) * now + look.shutter / 2 * before
+        before = now
+        yield _sensor(seen[..., :3], look, rng, grain), seen[..., 3]
 
 
 def render_clip(perf: Performance, camera: Camera, look: Look, path: Path, crf: int = 23) -> int:

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from itertools import pairwise
+
 import av
 import numpy as np
 import pytest
@@ -58,3 +61,14 @@ def test_surface_is_closed_and_finite():
     assert 2000 < len(points) < 20000
     assert points[:, 2].min() > -0.35  # a large plate may dip below the floor of a low set, a body may not
     assert built.surfaces[0].points[..., 2].min() >= 0
+
+
+def test_an_open_shutter_blurs_what_moves():
+    perf, camera, look = scene(5)
+    sharp, soft = (
+        [mask for _, mask in render_frames(perf, camera, replace(look, shutter=shutter))] for shutter in (0.0, 1.0)
+    )
+    assert np.allclose(soft[0], sharp[0])
+    for (before, now), blurred in zip(pairwise(sharp), soft[1:], strict=True):
+        assert np.allclose(blurred, (before + now) / 2, atol=1e-6)
+    assert max(np.abs(now - before).max() for before, now in pairwise(sharp)) > 0.5
