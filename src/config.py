@@ -109,6 +109,7 @@ class Train:
     gradient_clip: float
     device: str
     devices: int
+    workers: int
     precision: str
     tracking_uri: str
     experiment_name: str

@@ -122,24 +122,31 @@ class Chance(Callback):
     Augmentation is seeded by seed, epoch and item; the checkpoint keeps the states behind the order of batches and dropout.
     """
 
-    def __init__(self, order: torch.Generator) -> None:
-        self.order = order
+    def __init__(self, batches: DataLoader[Any]) -> None:
+        self.order: torch.Generator = batches.generator
+        self.data: Any = batches.dataset
 
     def state_dict(self) -> dict[str, Any]:
         """Called by Lightning when it saves."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return {"order": self.order.get_state(), "cpu": torch.get_rng_state(), "cuda": cuda}
+        return {
+            "order": self.order.get_state(),
+            "cpu": torch.get_rng_state(),
+            "cuda": cuda,
+            "next": self.data.epoch + 1,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Called by Lightning when it resumes."""
         self.order.set_state(state_dict["order"])
+        self.data.epoch = state_dict["next"]  # Lightning starts the first workers before an epoch starts
         torch.set_rng_state(state_dict["cpu"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state_dict["cuda"])
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Called by Lightning."""
-        trainer.train_dataloader.dataset.epoch = trainer.current_epoch
+        self.data.epoch = trainer.current_epoch
 
 
 def loader(samples: list[Sample], cfg: Train, training: bool) -> DataLoader[Any]:
@@ -152,6 +159,7 @@ def loader(samples: list[Sample], cfg: Train, training: bool) -> DataLoader[Any]
         shuffle=training,
         collate_fn=collate,
         generator=order,
+        num_workers=cfg.workers if training else 0,
         drop_last=len(samples) > cfg.batch and training,
     )
 
@@ -226,7 +234,7 @@ def curves(history: list[dict[str, float]]) -> Figure:
         if name in ("train_loss", "val_loss") or name.startswith("val_ap_"):
             axis = loss if name.endswith("_loss") else precision
             axis.plot([row.get(name, np.nan) for row in history], label=name.removeprefix("val_ap_"))
-    loss.set(xlabel="epoch", ylabel="masked cross entropy")
+    loss.set(xlabel="epoch", ylabel="loss: of all three heads in training, of the faults in validation")
     precision.set(xlabel="epoch", ylabel="validation average precision", ylim=(0, 1.02))
     for axis in (loss, precision):
         axis.legend()
@@ -277,7 +285,7 @@ def work(cfg: Train) -> float | None:
     tags = {MLFLOW_PARENT_RUN_ID: parent} if parent else None
     logger = MLFlowLogger(cfg.experiment_name, cfg.run_name, cfg.tracking_uri, tags, log_model=False)
     history = History()
-    trainer = trainer_for(cfg, logger, [Chance(batches.generator), history])
+    trainer = trainer_for(cfg, logger, [Chance(batches), history])
     last = cfg.models_dir / "last.ckpt"
     if cfg.resume and not last.exists():
         raise FileNotFoundError(f"{last}: nothing to resume; run without train.resume=true")

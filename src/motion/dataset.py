@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import Floats, Track, TrackError
 from src.motion.labels import Label, LabelError, read_labels, refuse_two_splits
-from src.motion.reps import Rep, find_reps, rise_ratios
+from src.motion.reps import Rep, find_reps, most_shared, rise_ratios
 from src.motion.task import HIP_THRUSTS, Task, views_of
 from src.motion.truth import Truth, read_truth, severities, truth_at
 
@@ -87,12 +87,8 @@ def matching(label: Label, reps: Sequence[Rep]) -> list[Rep]:
     """Reps a label speaks of: all for a clip label, else the one sharing most time, if more than half of either."""
     if label.start_s is None or label.end_s is None:
         return list(reps)
-    start, end = label.start_s, label.end_s
-    shared = [min(rep.end_s, end) - max(rep.start_s, start) for rep in reps]
-    if not shared:
-        return []
-    best = reps[int(np.argmax(shared))]
-    return [best] if max(shared) > 0.5 * min(end - start, best.end_s - best.start_s) else []
+    best = most_shared(label.start_s, label.end_s, reps)
+    return [] if best is None else [best]
 
 
 def labelled_reps(track: Track, labels: Sequence[Label]) -> list[Rep]:

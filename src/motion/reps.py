@@ -1,6 +1,8 @@
 """Reps: where one rise and fall of the hips starts, tops out and ends, whatever the facing or the camera."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,30 @@ class Rep:
     end_s: float
     complete: bool
     rise: float = float("nan")
+
+
+class Timed(Protocol):
+    """What lasts from ``start_s`` to ``end_s``."""
+
+    @property
+    def start_s(self) -> float:
+        """Seconds of the clip."""
+
+    @property
+    def end_s(self) -> float:
+        """Seconds of the clip."""
+
+
+Interval = TypeVar("Interval", bound=Timed)
+
+
+def most_shared(start_s: float, end_s: float, others: Sequence[Interval]) -> Interval | None:
+    """The one that shares most time with ``start_s`` to ``end_s``, if that is more than half of either; None without one."""
+    shared = [min(end_s, other.end_s) - max(start_s, other.start_s) for other in others]
+    if not shared:
+        return None
+    best = others[int(np.argmax(shared))]
+    return best if max(shared) > 0.5 * min(end_s - start_s, best.end_s - best.start_s) else None
 
 
 @dataclass(frozen=True)

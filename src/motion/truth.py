@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from src.motion.faults import FAULTS, QUANTITIES, Fault
 from src.motion.labels import LabelError, read_table
-from src.motion.reps import Rep
+from src.motion.reps import Rep, most_shared
 
 NUMBERS = ("start_s", "end_s", "plate_m", "fps_hz", *QUANTITIES)
 COLUMNS = ("clip", "load", *NUMBERS)
@@ -64,11 +64,7 @@ def truth_of(row: Mapping[str, str], where: str) -> Truth:
 
 def truth_at(rep: Rep, rows: Sequence[Truth]) -> Truth | None:
     """The true rep of a clip that shares most time with a found one, if it is more than half of either; None without one."""
-    shared = [min(rep.end_s, t.end_s) - max(rep.start_s, t.start_s) for t in rows]
-    if not shared:
-        return None
-    best = rows[int(np.argmax(shared))]
-    return best if max(shared) > 0.5 * min(rep.end_s - rep.start_s, best.end_s - best.start_s) else None
+    return most_shared(rep.start_s, rep.end_s, rows)
 
 
 def severity(fault: Fault, quantities: Mapping[str, float]) -> float:
