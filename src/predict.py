@@ -28,7 +28,7 @@ from src.batch.progress import Bar
 from src.batch.records import Record, read_record, record_of, write_record, write_text
 from src.batch.results import Results
 from src.batch.tables import show
-from src.batch.workers import Lost, here, spawned
+from src.batch.workers import Lost, NoWorker, here, spawned
 from src.config import ConfigError, Detect, choose_device, device_name, fail, load, one_line
 from src.detect import Detector, engine_name, key, make_detector, track_clip
 from src.motion import verdict as motion_code
@@ -191,6 +191,10 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
                 bar.step(results.add(answer))
                 if args.strict and results.failed:
                     break
+    except NoWorker as error:
+        if not results.rows:
+            raise
+        results.ended = str(error)
     finally:
         answers.close()
         if results.rows:  # else an earlier run's tables stay
@@ -241,7 +245,7 @@ def make_folder(out: Path) -> None:
 
 
 def main() -> None:
-    """Exit status: 0 every file was read, 3 some were not, 2 wrong usage, 1 anything else."""
+    """Exit status: 0 every file was read, 3 some were not or are left, 2 wrong usage, 1 anything else."""
     args = parser().parse_intermixed_args()
     try:
         results = run(args, (lambda line: None) if args.quiet else lambda line: print(line, file=sys.stderr))
@@ -257,7 +261,9 @@ def main() -> None:
     if not args.quiet:
         show(results.rows, results.labels, Console())
         print(results.summary() + (f", pages in {args.out / 'report' / 'index.html'}" if args.report else ""))
-    sys.exit(3 if results.failed else 0)
+    if results.ended:
+        fail(NoWorker(f"{results.ended}; clips left: {results.left}, --resume goes on with them"), 3)
+    sys.exit(3 if results.failed or results.ended else 0)
 
 
 if __name__ == "__main__":

@@ -217,11 +217,16 @@ def packages(tmp_path_factory):
     return {suffix: core.with_suffix(suffix) for suffix in PACKAGES} | {"said": said.getvalue()}
 
 
-@pytest.fixture(scope="session")
-def lifter(tmp_path_factory):
-    """A rendered clip that the shipped core and the real detector judge: one person from the side."""
-    path, rng = tmp_path_factory.mktemp("lifter") / "lifter.mp4", np.random.default_rng(11)
-    perf = sample_performance(sample_person(rng), 2, 10.0, rng)
-    camera = sample_camera(perf.joints[:, :21], 10.0, (256, 144), "side", rng)
+def film_lifter(path, fps_hz, size_px):
+    """Render one person from the side, the same for any frame rate and picture size."""
+    rng = np.random.default_rng(11)
+    perf = sample_performance(sample_person(rng), 2, fps_hz, rng)
+    camera = sample_camera(perf.joints[:, :21], fps_hz, size_px, "side", rng)
     render_clip(perf, camera, sample_look(rng), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def lifter(tmp_path_factory):
+    """A rendered clip that the shipped core and the real detector judge."""
+    return film_lifter(tmp_path_factory.mktemp("lifter") / "lifter.mp4", 10.0, (256, 144))

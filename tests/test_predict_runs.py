@@ -17,10 +17,12 @@ from conftest import ROOT, python
 from jsonschema import Draft202012Validator
 
 from src import predict
+from src.batch import workers
 from src.batch.inputs import Job
+from src.batch.records import record_of, write_record
 from src.config import Detect, load
 from src.motion.keypoints import Track
-from src.motion.verdict import STATUSES
+from src.motion.verdict import STATUSES, Scorer, Verdict
 
 CORE = ROOT / "data/models/core.pt"
 COUNT = 5
@@ -149,6 +151,39 @@ def test_a_clip_that_hangs_is_given_up_and_the_others_are_judged(clips, tmp_path
     rows = table(tmp_path / "out" / "clips.csv")
     assert done.returncode == 3 and [row["status"] for row in rows] == ["unreadable", "ok", "unreadable"]
     assert "not done after 40 s" in rows[0]["reason"] and "hang.mp4" in done.stderr
+
+
+def starts_once(order):
+    """Work whose process dies of ``b.mp4`` and can never be started again."""
+    if (order.out.parent / "started").exists():
+        raise RuntimeError("CUDA out of memory")
+    (order.out.parent / "started").touch()
+    scorer = Scorer(order.core, "cpu")
+
+    def work(job):
+        if job.name == "b.mp4":
+            os._exit(9)
+        record = record_of(Verdict(job.name, "no_reps", "the hips never rise"), scorer, "none", {})
+        write_record(order.out, record)
+        return record
+
+    return work
+
+
+def test_when_no_worker_can_be_started_a_line_says_so_and_what_was_done_is_written(tmp_path, monkeypatch, capsys):
+    films = [tmp_path / f"{name}.mp4" for name in "abc"]
+    for film in films:
+        film.touch()
+    monkeypatch.setattr(predict, "clip_work", starts_once)
+    monkeypatch.setattr(workers, "PAUSES_S", ())
+    options = ["--out", tmp_path / "out", "--core", CORE, "--device", "cpu", "--quiet"]
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, [*films, *options])])
+    with pytest.raises(SystemExit) as stop:
+        predict.main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 3 and error.count("\n") == 1
+    assert "no worker could be started: RuntimeError: CUDA out of memory; clips left: 2, --resume" in error
+    assert [row["clip"] for row in table(tmp_path / "out/clips.csv")] == ["a.mp4"]
 
 
 def test_every_json_is_what_the_schema_says(whole):

@@ -9,7 +9,7 @@ from functools import partial
 import av
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, film_lifter
 
 from src import predict
 from src.batch.inputs import Job
@@ -29,20 +29,25 @@ def judge():
 @pytest.fixture(scope="module")
 def pictures(lifter):
     """The lifter's frames (T, H, W, 3)."""
-    with av.open(str(lifter)) as box:
+    return frames_of(lifter)
+
+
+def frames_of(film):
+    """Frames (T, H, W, 3) of a film."""
+    with av.open(str(film)) as box:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in box.decode(video=0)])
 
 
-def encode(path, frames, codec="libx264", pix_fmt="yuv420p", **options):
-    """Write frames (T, H, W, 3) at 10 Hz."""
+def encode(path, frames, codec="libx264", pix_fmt="yuv420p", rate_hz=10, **options):
+    """Write frames (T, H, W, 3)."""
     with av.open(str(path), "w") as box:
-        stream = box.add_stream(codec, rate=10)
+        stream = box.add_stream(codec, rate=rate_hz)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.options = pix_fmt, options
         for t, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame = frame.reformat(format=pix_fmt)
-            frame.pts, frame.time_base = t, Fraction(1, 10)
+            frame.pts, frame.time_base = t, Fraction(1, rate_hz)
             box.mux(stream.encode(frame))
         box.mux(stream.encode())
     return path
@@ -63,19 +68,20 @@ def test_the_same_film_in_other_codecs_has_the_same_reps(judge, pictures, tmp_pa
         assert verdict.reps[0].top_s == pytest.approx(plain.reps[0].top_s, abs=0.15), name
 
 
-def test_a_mirrored_film_has_the_same_verdict(judge, pictures, tmp_path):
-    verdicts = [
-        predict.score(encode(tmp_path / f"{name}.mp4", frames, crf="10"), judge)[0]
-        for name, frames in (("as it is", pictures), ("mirrored", pictures[:, :, ::-1]))
-    ]
-    a, b = verdicts
+def test_a_mirrored_film_has_the_same_verdict(judge, tmp_path):
+    """In a picture larger than the others here: in a tiny one the detector itself sees another person in the mirror."""
+    plain = frames_of(film_lifter(tmp_path / "lifter.mp4", 15.0, (640, 360)))
+    a, b = (
+        predict.score(encode(tmp_path / f"{name}.mp4", frames, rate_hz=15, crf="10"), judge)[0]
+        for name, frames in (("as it is", plain), ("mirrored", plain[:, :, ::-1]))
+    )
     assert (a.status, a.view, len(a.reps)) == (b.status, b.view, len(b.reps))
     both = [(a.decisions[key], b.decisions[key]) for key in a.decisions]  # one may abstain where the other just decides
     assert all(one == other for one, other in both if None not in (one, other)) and any(
         None not in pair for pair in both
     )
-    judged = [key for key in FAULT_KEYS if judge.scorer.thresholds[key]["present"] <= 1]  # the others decide nothing
-    assert judged and all(a.probabilities[key] == pytest.approx(b.probabilities[key], abs=0.1) for key in judged)
+    for key in FAULT_KEYS:
+        assert a.probabilities[key] == pytest.approx(b.probabilities[key], abs=0.1), key
 
 
 def test_odd_sizes_are_judged(judge, pictures, tmp_path):

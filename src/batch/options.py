@@ -10,7 +10,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         prog="python -m src.predict", description="Judge hip-thrust videos for four faults, per rep and per clip.",
-        epilog="Exit status: 0 all read, 3 some clips were not, 2 wrong usage, 1 results could not be written.",
+        epilog="Exit status: 0 all read, 3 some clips were not or are left, 2 wrong usage, 1 results could not be written.",
     )  # fmt: skip
     add = p.add_argument
     add(

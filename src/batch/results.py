@@ -21,11 +21,17 @@ class Results:
         self.found: dict[str, Row | None] = dict.fromkeys(job.name for job in jobs)
         self.began = time.monotonic()
         self.next_tables = self.began
+        self.ended = ""  # what ended the run before its last clip
 
     @property
     def rows(self) -> list[Row]:
         """A row per clip that is done."""
         return [row for row in self.found.values() if row is not None]
+
+    @property
+    def left(self) -> int:
+        """How many clips are not done."""
+        return len(self.found) - len(self.rows)
 
     @property
     def failed(self) -> int:
@@ -58,7 +64,6 @@ class Results:
         taken_s = time.monotonic() - self.began
         counts = Counter(str(row["status"]) for row in self.rows)
         kinds = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        left = len(self.found) - len(self.rows)
         minutes, seconds = divmod(round(taken_s), 60)
         text = f"{len(self.rows)} clips in {minutes}:{seconds:02d}: {kinds or 'nothing done'}"
-        return f"{text}{f'; {left} left, --resume goes on' if left else ''}; tables in {self.out}"
+        return f"{text}{f'; {self.left} left, --resume goes on' if self.left else ''}; tables in {self.out}"

@@ -1,6 +1,7 @@
 """Processes that can be killed: one clip that crashes or hangs its decoder costs that clip and nothing else.
 
 A job whose process dies is tried once more, at the end: something else may have taken all memory. One that hangs is not.
+A worker that cannot start is tried again after a pause, while the others go on; the run ends when none is left.
 Workers are spawned, never forked: decord and CUDA hang in a forked process. Each leads a process group, so that what it
 started itself dies with it, and watches its parent, so that no worker outlives a killed run.
 """
@@ -22,6 +23,12 @@ A = TypeVar("A")
 
 
 READY = "ready"
+PAUSES_S = (1.0, 5.0, 25.0)
+"""Waits before each new try of a worker that could not start; after the last its place stays empty."""
+
+
+class NoWorker(RuntimeError):
+    """Not one worker is left and none can be started; jobs that were not answered are not done."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,11 @@ def spawned(
 
     make: importable or a ``partial`` of it; runs once in each process. todo: hashable jobs, taken from it as processes come
     free; the caller may add more between answers. A job that takes longer than ``limit_s`` or twice kills its process is
-    ``Lost``, and its process replaced. An exception of ``make`` or of the work itself is raised here.
+    ``Lost``, and its process replaced. An exception of the work itself is raised here, so is a ``ValueError`` of ``make``
+    while no worker was ready yet (wrong usage); ``NoWorker`` when there are jobs but no worker can be started for them.
     """
-    died: set[J] = set()
+    died, begun = set[J](), False
+    problem: Exception | None = None
     crew: list[_Worker[J, A]] = [_Worker(make) for _ in range(min(count, len(todo)))]
     try:
         while crew:
@@ -65,12 +74,20 @@ def spawned(
             left_s = min((worker.left_s() for worker in crew), default=0.0)
             wait([worker.pipe for worker in crew], None if left_s == float("inf") else left_s)
             for i, worker in enumerate(crew):
-                if (done := worker.answer(limit_s)) is None:
+                done = worker.answer(limit_s)
+                begun = begun or worker.ready
+                if worker.unstarted is not None:
+                    problem, crew[i] = worker.unstarted, worker.again(make)
+                    if isinstance(problem, ValueError) and not begun:
+                        raise problem
+                if done is None:
                     continue
                 job, answer = done
                 if not (isinstance(answer, Lost) and answer.died and once_more(job, todo, died)):
                     yield job, answer
                 crew[i] = _Worker(make) if isinstance(answer, Lost) and todo else worker
+        if todo:
+            raise NoWorker(f"no worker could be started: {problem}")
     finally:
         for worker in crew:
             worker.kill()
@@ -86,24 +103,32 @@ def once_more(job: J, todo: deque[J], died: set[J]) -> bool:
 
 
 class _Worker(Generic[J, A]):
-    """One process: starting, idle, or busy with a job until ``deadline``; retired when nothing is left for it."""
+    """One process: starting, idle, or busy with a job until ``deadline``; retired once it is killed.
 
-    def __init__(self, make: Callable[[], Callable[[J], A]]) -> None:
+    tries: how many processes could not start in its place before; ``unstarted`` says why this one could not.
+    """
+
+    def __init__(self, make: Callable[[], Callable[[J], A]], tries: int = 0) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(make, theirs), daemon=True)
-        self.process.start()
-        theirs.close()
+        pause_s = PAUSES_S[tries - 1] if tries else 0.0
+        self.process = context.Process(target=_serve, args=(make, theirs, pause_s), daemon=True)
         self.job: J | None = None
         self.deadline, self.ready, self.retired = float("inf"), False, False
+        self.tries = tries
+        self.unstarted: Exception | None = None
+        try:
+            self.process.start()
+        except OSError as error:  # no memory or no process left
+            self.unstarted = error
+        theirs.close()
 
     def feed(self, todo: deque[J], limit_s: float) -> None:
         """Give an idle process its next job; one for which there is none retires, even before it is ready."""
-        if self.job is not None:
+        if self.job is not None or self.retired:
             return
         if not todo:
             self.kill()
-            self.retired = True
         elif self.ready:
             self.job, self.deadline = todo.popleft(), time.monotonic() + limit_s
             with contextlib.suppress(OSError):  # it died this moment: answer() says so
@@ -119,10 +144,12 @@ class _Worker(Generic[J, A]):
             message = self.pipe.recv() if self.pipe.poll() else None
         except (EOFError, OSError):
             return self.died()
-        if isinstance(message, Failure):
+        if isinstance(message, Failure) and self.ready:
             raise message.error
-        if message is not None and not self.ready:
-            self.ready = True
+        if isinstance(message, Failure):
+            self.unstarted = message.error
+        elif message is not None and not self.ready:
+            self.ready, self.tries = True, 0
         elif message is not None and self.job is not None:
             job, self.job, self.deadline = self.job, None, float("inf")
             return job, message
@@ -130,17 +157,23 @@ class _Worker(Generic[J, A]):
             return self.lost(f"not done after {limit_s:g} s, killed; --time-limit sets this limit")
         return None
 
-    def died(self) -> tuple[J, Lost]:
-        """The job whose process died; one that dies before its first job would die again and again."""
+    def died(self) -> tuple[J, Lost] | None:
+        """The job whose process died; one without a job could not start."""
         if self.job is None:
-            raise RuntimeError(f"a worker could not be started: its process died ({self.death()})")
+            self.unstarted = self.unstarted or RuntimeError(f"its process died ({self.death()})")
+            return None
         return self.lost(f"its process died twice ({self.death()})", died=True)
+
+    def again(self, make: Callable[[], Callable[[J], A]]) -> "_Worker[J, A]":
+        """Who comes in place of a worker that could not start: a new one after a pause, or after the last try nobody."""
+        self.kill()
+        return _Worker(make, self.tries + 1) if self.tries < len(PAUSES_S) else self
 
     def lost(self, reason: str, died: bool = False) -> tuple[J, Lost]:
         """The job that is lost; the process is gone."""
         self.kill()
         assert self.job is not None
-        job, self.job, self.deadline, self.ready = self.job, None, float("inf"), True
+        job, self.job = self.job, None
         return job, Lost(reason, died)
 
     def death(self) -> str:
@@ -153,19 +186,24 @@ class _Worker(Generic[J, A]):
         return f"{name}, out of memory most likely" if name == "SIGKILL" else name
 
     def kill(self) -> None:
-        """End the process and whatever it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
-        self.process.kill()
-        self.process.join()
+        """End the process and whatever it started, once."""
+        if self.retired:
+            return
+        self.retired = True
+        if self.process.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.join()
         self.pipe.close()
 
 
-def _serve(make: Callable[[], Callable[[J], A]], pipe: Connection) -> None:
-    """The worker's side: ready, then an answer per job, until the parent is gone or the work itself fails."""
+def _serve(make: Callable[[], Callable[[J], A]], pipe: Connection, pause_s: float) -> None:
+    """The worker's side: ready after a pause, then an answer per job, until the parent is gone or the work itself fails."""
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    time.sleep(pause_s)
     work = attempt(make)
     with contextlib.suppress(EOFError, OSError):
         pipe.send(work if isinstance(work, Failure) else READY)
@@ -177,7 +215,7 @@ def attempt(call: Callable[..., A], *arguments: object) -> A | Failure:
     """What ``call`` returns or why it failed; what may not survive the pipe goes by its name."""
     try:
         return call(*arguments)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NoWorker) as error:
         return Failure(error)
     except Exception as error:
         return Failure(RuntimeError(f"{type(error).__name__}: {error}"))

@@ -1,3 +1,6 @@
+import contextlib
+import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from src.batch.workers import Lost, here, spawned
+from src.batch import workers
+from src.batch.workers import Lost, NoWorker, here, spawned
 
 
 def make(tag=""):
@@ -36,9 +40,24 @@ def work(tag, job):
         Path(argument or os.devnull).touch()
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
+    if name.startswith("slow"):
+        time.sleep(0.05)
     if name == "full":
         raise OSError(28, "No space left on device")
     return f"{tag}{name}"
+
+
+def starting(bad, error, folder):
+    """Work of a worker, unless its start is one of the ``bad`` ones: they raise the error, or die without one."""
+    for number in itertools.count():
+        with contextlib.suppress(FileExistsError):
+            (folder / f"start{number}").touch(exist_ok=False)
+            break
+    if number not in bad:
+        return partial(work, "")
+    if error is None:
+        os._exit(7)
+    raise error
 
 
 def running(pid):
@@ -83,11 +102,12 @@ def test_a_hang_is_killed_with_all_that_it_started(tmp_path):
     ("tag", "job", "error", "says"),
     [
         ("fail", "a", ValueError, "no core here"),
-        ("die", "a", RuntimeError, "could not be started"),
+        ("die", "a", NoWorker, "no worker could be started: its process died .exit 7"),
         ("", "full", OSError, "No space left"),
     ],
 )
-def test_what_stops_every_job_stops_the_run(tag, job, error, says):
+def test_what_stops_every_job_stops_the_run(tag, job, error, says, monkeypatch):
+    monkeypatch.setattr(workers, "PAUSES_S", (0.0, 0.0))
     with pytest.raises(error, match=says):
         list(spawned(partial(make, tag), deque(["b", job, "c"]), 2, 60))
 
@@ -99,3 +119,43 @@ def test_leaving_early_leaves_no_process(tmp_path):
     time.sleep(0.2)
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     assert not [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+CUDA_FULL = RuntimeError("CUDA out of memory")
+JOBS = ["a", "crash", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("error", [None, CUDA_FULL, ValueError("a core that is being replaced")])
+def test_a_worker_that_cannot_start_again_is_tried_once_more(error, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "PAUSES_S", (0.1, 0.1))
+    answers = dict(spawned(partial(starting, {1, 2}, error, tmp_path), deque(JOBS), 1, 60))
+    assert set(answers) == set(JOBS) and answers["crash"].died and answers["e"] == "e"
+    assert (
+        len(list(tmp_path.glob("start*"))) == 4
+    )  # the first, two that fail and one more; crash comes last the second time
+
+
+@pytest.mark.parametrize("error", [None, CUDA_FULL, OSError(12, "Cannot allocate memory")])
+def test_workers_that_live_go_on_without_those_that_cannot_start(error, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "PAUSES_S", (0.0,))
+    jobs = [f"slow{i}" for i in range(40)]
+    answers = dict(spawned(partial(starting, {0, *range(2, 50)}, error, tmp_path), deque(jobs), 3, 60))
+    assert answers == {job: job for job in jobs}
+
+
+def test_when_no_worker_lives_what_was_done_has_been_answered(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "PAUSES_S", (0.0, 0.0))
+    answers, todo = [], deque(JOBS)
+    with pytest.raises(NoWorker, match="CUDA out of memory"):
+        answers.extend(spawned(partial(starting, set(range(1, 50)), CUDA_FULL, tmp_path), todo, 1, 60))
+    assert list(todo) == ["b", "c", "d", "e", "crash"] and len(list(tmp_path.glob("start*"))) == 4
+
+
+def test_a_process_that_the_system_refuses_is_a_worker_that_cannot_start(monkeypatch):
+    def refuse(self):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(workers, "PAUSES_S", ())
+    monkeypatch.setattr(multiprocessing.get_context("spawn").Process, "start", refuse)
+    with pytest.raises(NoWorker, match="Resource temporarily unavailable"):
+        list(spawned(make, deque(["a"]), 2, 60))

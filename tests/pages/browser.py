@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 FLAGS += " --disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe about:blank"
@@ -108,3 +110,12 @@ class Browser:
     def requests(self):
         """Addresses that the page asked for."""
         return [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A browser for the tests of one file; without Chromium they are skipped."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: install Debian's chromium to run the browser tests")
+    with Browser(tmp_path_factory.mktemp("chromium")) as found:
+        yield found

@@ -8,7 +8,6 @@ from urllib.parse import unquote
 
 import pytest
 import torch
-from browser import CHROMIUM, Browser
 from conftest import ROOT, thrust
 
 from src import predict
@@ -18,6 +17,8 @@ from src.pages import page as pages
 from src.pages.charts import hip_curve
 from src.pages.page import Source, write_index, write_page
 from src.pages.words import findings, headline
+
+pytest_plugins = ["browser"]
 
 CPU = torch.device("cpu")
 NAME = "day 1/50% <b>ü#1?.mp4"
@@ -135,14 +136,6 @@ def test_an_index_of_many_clips_links_only_pages(tmp_path):
         "a.mp4/rep_1.jpg", "a.mp4/index.html", "b%201.mp4/rep_1.jpg", "b%201.mp4/index.html",
     ]  # fmt: skip
     assert html.count("Feet too far") == 1
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: install Debian's chromium to run the browser tests")
-    with Browser(tmp_path_factory.mktemp("chromium")) as found:
-        yield found
 
 
 PLAY = """(async () => { const film = document.querySelector('video'); await film.play();

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Browser
 from conftest import ROOT
+
+pytest_plugins = ["browser"]
 
 PAGES = ("index", "predict", "outputs", "data", "training", "shipping", "limits", "performance")
 
@@ -54,14 +55,6 @@ def test_no_page_names_a_file_of_another_machine(site):
         assert loaded and not [address for address in loaded if re.match(r"\w+:|//", address)], page.name
     for sheet in site.rglob("*.css"):
         assert not re.findall(r"(?:url\(|@import )[\"']?(?:https?:)?//", sheet.read_text()), sheet.name
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: install Debian's chromium to run the browser tests")
-    with Browser(tmp_path_factory.mktemp("chromium")) as found:
-        yield found
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
