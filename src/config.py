@@ -155,6 +155,7 @@ class Export:
     models_dir: Path
     report: Path
     core: Path
+    aoti: bool
     proof: str
     least_lift: float
     tolerance: float

@@ -1,4 +1,4 @@
-"""Export the trained core as TorchScript, torch.export and ONNX package, each with its metadata, only if it equals eager."""
+"""Export the trained core as TorchScript, torch.export, ONNX and AOTInductor package, each only if it equals eager."""
 
 import json
 import math
@@ -12,6 +12,9 @@ from zipfile import ZipFile
 import onnxruntime
 import torch
 from torch import Tensor, nn
+from torch._inductor import aoti_compile_and_package, aoti_load_package
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.exc import InvalidCxxCompiler
 from torch.export import Dim, ExportedProgram
 
 from src.config import Export, run_stage
@@ -40,7 +43,7 @@ def required(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tens
     return keypoints, fps_hz, frames, torch.full_like(fps_hz, torch.nan) if rise_ratio is None else rise_ratio
 
 
-@lru_cache(maxsize=1)  # two packages are made of it
+@lru_cache(maxsize=1)  # three packages are made of it
 def trace(core: Core) -> ExportedProgram:
     """The graph of ``Plain`` for any number of reps and rows, without the builder's file names."""
     reps, rows = Dim("reps", min=1), Dim("rows", min=2)
@@ -79,6 +82,24 @@ def write_onnx(core: Core, about: str, path: Path) -> None:
     program.save(path)
 
 
+def write_compiled(core: Core, about: str, path: Path) -> None:
+    """AOTInductor: machine code for a CPU like this one; takes a C++ compiler and half a minute."""
+    configs = {
+        "aot_inductor.metadata": {METADATA: about},
+        "aot_inductor.precompile_headers": False,  # they pay from the second compilation on
+        "aot_inductor.enable_line_tables": False,  # half of the file
+    }
+    aoti_compile_and_package(trace(core), package_path=str(path), inductor_configs=configs)
+
+
+def compiler() -> str:
+    """The C++ compiler that ``write_compiled`` would take, empty where there is none."""
+    try:
+        return get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return ""
+
+
 def read_script(path: Path) -> Callable[..., Any]:
     """The package at ``path`` as something to call like a ``Core``."""
     return torch.jit.load(str(path))  # type: ignore[no-any-return]
@@ -101,8 +122,20 @@ def read_onnx(path: Path) -> Callable[..., Any]:
     return run
 
 
-PACKAGES = {".pt": (write_script, read_script), ".pt2": (write_program, read_program), ".onnx": (write_onnx, read_onnx)}
-"""How a package is written and read, by suffix."""
+def read_compiled(path: Path) -> Callable[..., Any]:
+    """The package at ``path`` as something to call like a ``Core``."""
+    compiled = aoti_load_package(str(path))
+    return lambda *inputs: compiled(*required(*inputs))
+
+
+AOTI = ".aoti.pt2"
+PACKAGES = {
+    ".pt": (write_script, read_script),
+    ".pt2": (write_program, read_program),
+    ".onnx": (write_onnx, read_onnx),
+    AOTI: (write_compiled, read_compiled),
+}
+"""How a package is written and read, by the ending of its name."""
 
 
 def metadata(facts: dict[str, Any], core: Core) -> dict[str, Any]:
@@ -132,13 +165,13 @@ def metadata(facts: dict[str, Any], core: Core) -> dict[str, Any]:
 
 
 def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float, tolerance_half: float = 1e-3) -> str:
-    """Write the package that the suffix of ``path`` names, read it again, compare; only then does it come to ``path``.
+    """Write the package that the ending of ``path`` names, read it again, compare; only then does it come to ``path``.
 
     Returns the largest differences in words. A failure of any kind leaves no file: a stale one would pass for the new.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    write, read = PACKAGES[path.suffix]
+    write, read = PACKAGES[max((end for end in PACKAGES if path.name.endswith(end)), key=len)]
     with TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
         write(core, json.dumps(metadata(facts, core)), part)
@@ -176,7 +209,7 @@ def proven(
 
 
 def work(cfg: Export) -> None:
-    """``model.pt`` -> ``core.pt``, ``core.pt2``, ``core.onnx``."""
+    """``model.pt`` -> ``core.pt``, ``core.pt2``, ``core.onnx`` and, if wanted, ``core.aoti.pt2``."""
     core, facts = load_model(cfg.models_dir / "model.pt")
     if cfg.report.exists():
         report = json.loads(cfg.report.read_text())
@@ -189,10 +222,15 @@ def work(cfg: Export) -> None:
         if mute:
             why = f"claims not surely right {cfg.least_lift:g} x prevalence, validation of {cfg.proof}"
             print(f"never judged ({why}): {', '.join(mute)}")
-    paths = [cfg.core.with_suffix(suffix) for suffix in PACKAGES]
-    for path in paths:
+    paths = {end: cfg.core.with_suffix(end) for end in PACKAGES}
+    for path in paths.values():
         path.unlink(missing_ok=True)  # should one fail, none of an older model stays
-    for path in paths:
+    compiled = paths.pop(AOTI)
+    if cfg.aoti and compiler():
+        paths[AOTI] = compiled
+    elif cfg.aoti:
+        print(f"{compiled}: left out, there is no C++ compiler here (g++, or what CXX names)")
+    for path in paths.values():
         words = save_core(core, facts, path, cfg.tolerance, cfg.tolerance_half)
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB, {words}")
 

@@ -207,13 +207,13 @@ def core_path(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory):
-    """The same core as the export stage makes it: paths by suffix, and under ``said`` what the stage printed."""
+    """The same core as the export stage makes it, compiled too: paths by suffix, and under ``said`` what it printed."""
     folder, said = tmp_path_factory.mktemp("packages"), StringIO()
     save_model(folder / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS)
     (folder / "evaluate.json").write_text('{"summary": {"simulated": 0.75}, "validation": {}, "folders": {}}')
     core = folder / "new" / "core.pt"
     with redirect_stdout(said):
-        work(replace(load(Export), models_dir=folder, report=folder / "evaluate.json", core=core))
+        work(replace(load(Export), models_dir=folder, report=folder / "evaluate.json", core=core, aoti=True))
     return {suffix: core.with_suffix(suffix) for suffix in PACKAGES} | {"said": said.getvalue()}
 
 

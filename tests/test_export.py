@@ -10,13 +10,14 @@ from conftest import FACTS, ROOT, python, random_core
 
 from src import export
 from src.config import Export, load
-from src.export import METADATA, PACKAGES, proven, required, save_core, surely_right
+from src.export import AOTI, METADATA, PACKAGES, compiler, proven, required, save_core, surely_right
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
 from src.motion.model import CoreOutput, ModelError, save_model
 from src.motion.parity import ParityError, hold_half, hold_parity
 
 SETTINGS = {"channels": 8, "blocks": 3}
+MADE = [end for end in PACKAGES if end != AOTI or compiler()]
 
 
 def facts_inside(path):
@@ -24,6 +25,8 @@ def facts_inside(path):
     extra = {METADATA: ""}
     if path.suffix == ".onnx":
         extra = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    elif path.name.endswith(AOTI):
+        return json.loads(torch._inductor.aoti_load_package(str(path)).get_metadata()[METADATA])
     elif path.suffix == ".pt2":
         torch.export.load(path, extra_files=extra)
     else:
@@ -31,7 +34,7 @@ def facts_inside(path):
     return json.loads(extra[METADATA])
 
 
-@pytest.mark.parametrize("suffix", PACKAGES)
+@pytest.mark.parametrize("suffix", MADE)
 def test_parity_holds_and_metadata_is_inside(packages, suffix):
     exported = PACKAGES[suffix][1](packages[suffix])
     assert hold_parity(random_core(), exported, 1e-5) <= 1e-5
@@ -55,12 +58,12 @@ def test_openvino_reads_the_onnx_package_as_well(packages):
     assert hold_parity(random_core(), run, 1e-5) <= 1e-5
 
 
-@pytest.mark.parametrize("suffix", PACKAGES)
+@pytest.mark.parametrize("suffix", [end for end in PACKAGES if end != AOTI])  # which stays where it was built
 def test_a_package_names_no_file_of_its_builder(packages, suffix):
     assert not re.search(rb"site-packages|" + str(ROOT).encode(), packages[suffix].read_bytes())
 
 
-@pytest.mark.parametrize("suffix", PACKAGES)
+@pytest.mark.parametrize("suffix", MADE)
 @pytest.mark.parametrize("how", ["differs", "does not write"])
 def test_a_broken_export_raises_and_leaves_no_file(tmp_path, monkeypatch, packages, suffix, how):
     def broken(core, about, path):
@@ -113,12 +116,31 @@ def test_the_command_fails_by_name_and_leaves_no_file(tmp_path):
 
 
 def test_work_carries_the_report_into_every_package_and_says_how_far_it_is_off(packages):
-    paths = [packages[suffix] for suffix in PACKAGES]
+    paths = [packages[suffix] for suffix in MADE]
     assert sorted(paths[0].parent.iterdir()) == sorted(paths)
-    assert [facts_inside(path)["metrics"] for path in paths] == [{"simulated": 0.75}] * 3
-    lines = packages["said"].splitlines()
+    assert all(facts_inside(path)["metrics"] == {"simulated": 0.75} for path in paths)
+    lines = [line for line in packages["said"].splitlines() if "left out" not in line]
     assert [line.partition(":")[0] for line in lines] == [str(path) for path in paths]
     assert all(re.search(r": \d+ kB, largest difference from eager \d\.\de[-+]\d\d", line) for line in lines)
+
+
+def test_without_a_compiler_the_compiled_package_is_left_out_and_no_older_one_stays(tmp_path, monkeypatch, capsys):
+    save_model(tmp_path / "model.pt", random_core(), SETTINGS, FACTS)
+    written = []
+    monkeypatch.setattr(export, "save_core", lambda core, facts, path, *_: written.append(path.write_text("")) or "")
+    cfg = replace(load(Export), models_dir=tmp_path, report=tmp_path / "none", core=tmp_path / "core.pt")
+    for aoti, line in ((True, f"{tmp_path}/core{AOTI}: left out, there is no C++ compiler here"), (False, None)):
+        (tmp_path / f"core{AOTI}").write_text("compiled from an older model")
+        with torch._inductor.config.patch("cpp.cxx", ("no-such-compiler",)):
+            export.work(replace(cfg, aoti=aoti))
+        lines = [text for text in capsys.readouterr().out.splitlines() if AOTI in text]
+        assert [text.partition(" (")[0] for text in lines] == ([line] if line else [])
+        assert not (tmp_path / f"core{AOTI}").exists() and len(written) == 3
+        written.clear()
+
+
+def test_nothing_is_compiled_unless_asked_for():
+    assert load(Export).aoti is False and load(Export, "export.aoti=true").aoti is True
 
 
 def test_the_program_runs_with_torch_alone(packages, tmp_path):

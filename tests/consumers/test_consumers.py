@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import FACTS, ROOT, random_core, torch_alone
 
+from src.export import AOTI, compiler
 from src.motion.parity import golden_inputs
 
 HERE = Path(__file__).parent
@@ -28,8 +29,10 @@ for path in sys.argv[1:]:
     first, *rest = open(path).read().splitlines()
     fps_hz, frames, points = first.split()
     rows = torch.tensor([[float(word) for word in line.split()] for line in rest]).reshape(1, int(frames), int(points), 3)
-    print(json.dumps(core(rows, torch.tensor([float(fps_hz)]), torch.tensor([int(frames)])).probabilities[0].tolist()))
+    out = core(rows, torch.tensor([float(fps_hz)]), torch.tensor([int(frames)])UNKNOWN)
+    print(json.dumps(out[0][0].tolist()))
 """
+SCRIPTED, COMPILED = REPLAY.replace("UNKNOWN", ""), REPLAY.replace("UNKNOWN", ', torch.tensor([float("nan")])')
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -105,15 +108,28 @@ def test_recordings_hold_gaps_and_lose_nothing(reps, recordings):
 def test_the_readmes_program_with_torch_alone(packages, reps, recordings, tmp_path):
     (tmp_path / "data/models").mkdir(parents=True)
     shutil.copy(packages[".pt"], tmp_path / "data/models/core.pt")
-    done = torch_alone(readme_program() + REPLAY, *recordings, cwd=tmp_path, also=())
+    done = torch_alone(readme_program() + SCRIPTED, *recordings, cwd=tmp_path, also=())
     assert done.returncode == 0, done.stderr[-600:]
     lines = done.stdout.splitlines()
     assert [line.partition(":")[0] for line in lines[: -len(reps)]] == FACTS["labels"]
     same([json.loads(line) for line in lines[-len(reps) :]], random_core(), reps)
 
 
+def test_compiled_without_this_repository(packages, reps, recordings, tmp_path):
+    tools(compiler() or "a C++ compiler")
+    code = (ROOT / "docs/shipping.md").read_text().split("## Compiled for one machine")[1]
+    code = re.search(r"```python\n(.*?)```", code, re.S).group(1)
+    (tmp_path / "data/models").mkdir(parents=True)
+    shutil.copy(packages[AOTI], tmp_path / "data/models/core.aoti.pt2")
+    code += "print(json.dumps(about))" + COMPILED + "print(*sys.modules)"
+    about, *said, modules = run(sys.executable, "-c", code, *recordings, cwd=tmp_path).splitlines()
+    assert "src" not in modules.split()
+    assert json.loads(about)["labels"] == FACTS["labels"]
+    same([json.loads(line) for line in said], random_core(), reps)
+
+
 def test_the_shipped_core_says_the_same_to_python_and_to_cpp(judge, reps, recordings):
-    done = torch_alone(readme_program() + REPLAY, *recordings, also=())
+    done = torch_alone(readme_program() + SCRIPTED, *recordings, also=())
     assert done.returncode == 0, done.stderr[-600:]
     shipped = torch.jit.load(ROOT / "data/models/core.pt")
     same([json.loads(line) for line in done.stdout.splitlines()[-len(reps) :]], shipped, reps)
