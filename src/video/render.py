@@ -186,7 +186,7 @@ def render_frames(perf: Performance, camera: Camera, look: Look) -> Iterator[tup
     canvas, (width, height) = _Canvas(camera.size_px), camera.size_px
     rng = np.random.default_rng(look.seed)
     grain = (rng.standard_normal((height + 64, width + 64, 3)) * look.noise).astype(np.float32)
-    before: Floats | None = None
+    before: tuple[Floats, ...] = ()
     for frame in range(len(perf.joints)):
         points = scene.points(frame)
         colours = shade(points, scene.faces, scene.albedo, look.room.light, eye, look.room.strength)
@@ -194,10 +194,12 @@ def render_frames(perf: Performance, camera: Camera, look: Look) -> Iterator[tup
         picture, mask = _background(scene, camera, frame), np.empty((height, width), np.float32)
         picture *= 1 - _shadow(points, scene, camera, frame, look)[..., None]
         blend(canvas.image, canvas.owner, picture, PERSON, mask)
-        now = np.dstack([picture, mask])
-        seen = now if before is None else (1 - look.shutter / 2) * now + look.shutter / 2 * before
+        seen = now = (picture, mask)
+        if before and look.shutter:
+            share = look.shutter / 2
+            seen = tuple(cv2.addWeighted(a, 1 - share, b, share, 0) for a, b in zip(now, before, strict=True))
         before = now
-        yield _sensor(seen[..., :3], look, rng, grain), seen[..., 3]
+        yield _sensor(seen[0], look, rng, grain), seen[1]
 
 
 def render_clip(perf: Performance, camera: Camera, look: Look, path: Path, crf: int = 23) -> int:
