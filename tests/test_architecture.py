@@ -13,13 +13,13 @@ from src.config import SECTIONS
 
 HOMES = {
     "decord": {"src/video/clips.py"},
-    "lightning": {"src/train.py"},
+    "lightning": {"src/learn/fit.py", "src/learn/runs.py"},
     "pytorch_lightning": set(),
-    "mlflow": {"src/train.py"},
+    "mlflow": {"src/learn/runs.py"},
     "torchvision": {"src/video/keypointrcnn.py"},
     "hydra": {"src/config.py"},
     "openvino": {"src/video/engine.py"},
-    "matplotlib": {"src/train.py", "src/report/figures.py", "src/video/contact_sheet.py"},
+    "matplotlib": {"src/learn/runs.py", "src/report/figures.py", "src/video/contact_sheet.py"},
     "sklearn": {"src/report/baselines.py", "src/imitate.py"},
     "aeon": {"src/report/baselines.py"},
     "onnxruntime": {"src/export.py"},
@@ -74,6 +74,8 @@ def breaches_of_imports(root):
                 yield f"{where}: video imports {name}"
             if folder == "report" and top == "src" and inside not in ("motion", "report"):
                 yield f"{where}: report imports {name}"
+            if folder == "learn" and top == "src" and inside not in ("motion", "learn", "config"):
+                yield f"{where}: learn imports {name}"
             if folder in ("batch", "pages") and top == "src" and inside not in (*NOUNS, "__version__"):
                 yield f"{where}: {folder} imports {name}"
             if folder == "speed" and top == "src" and inside not in (*NOUNS, "report", "speed"):
@@ -131,6 +133,7 @@ def copy(tmp_path):
         ("src/motion/stray.py", "from src import predict", "motion imports src.predict"),
         ("src/motion/stray.py", "import src.report.numbers", "motion imports src.report"),
         ("src/video/stray.py", "import src.train", "video imports src.train"),
+        ("src/learn/stray.py", "from src.video.clips import read", "learn imports src.video"),
         ("src/batch/stray.py", "from src.predict import score", "batch imports src.predict"),
         ("src/batch/stray.py", "import pyarrow.csv", "pyarrow"),
         ("src/video/stray.py", "import mediapipe as mp", "mediapipe"),

@@ -11,13 +11,13 @@ from src.config import Evaluate, Export, Train, load
 from src.evaluate import work as evaluate
 from src.export import PACKAGES
 from src.export import work as export
+from src.learn.fit import task_of
 from src.motion.dataset import load_samples, samples_of
 from src.motion.keypoints import Track, TrackError
 from src.motion.labels import Label, LabelError, columns_of
 from src.motion.model import METADATA, Core, ModelError, load_model
 from src.motion.task import HIP_THRUSTS, TaskError, views_of
 from src.motion.verdict import Scorer
-from src.train import task_of
 from src.train import work as train
 
 PEOPLE, REP_S, FPS_HZ = 16, 1.5, 20.0

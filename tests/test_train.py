@@ -10,11 +10,13 @@ import torch
 from conftest import python, write_people
 
 from src.config import CONF, SECTIONS, ConfigError, Train, load
+from src.learn.calibrate import logits_of
+from src.learn.fit import FaultModule
 from src.motion.dataset import load_samples, split_people
 from src.motion.faults import FAULT_KEYS
 from src.motion.features import Features
 from src.motion.model import CoreOutput, load_model
-from src.train import FaultModule, logits_of, work
+from src.train import work
 
 PEOPLE = 8
 

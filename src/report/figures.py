@@ -1,4 +1,4 @@
-"""Figures of the report; with ``src.train`` the home of matplotlib."""
+"""Figures of the report; with ``src.learn.runs`` the home of matplotlib."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Fitting the temporal CNN, calibrating it, and keeping its runs."""
