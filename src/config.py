@@ -107,6 +107,8 @@ class Train:
     learning_rate: float
     weight_decay: float
     gradient_clip: float
+    averaging: float
+    detected_repeats: int
     device: str
     devices: int
     workers: int

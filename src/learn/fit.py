@@ -10,7 +10,14 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
@@ -177,6 +184,7 @@ def trainer_for(cfg: Train, logger: Logger, callbacks: list[Callback]) -> L.Trai
         num_sanity_val_steps=0,
         callbacks=[
             *callbacks,
+            *([EMAWeightAveraging(decay=cfg.averaging)] if cfg.averaging else []),
             EarlyStopping("val_loss", patience=cfg.patience),
             LearningRateMonitor("epoch"),
             ModelCheckpoint(
@@ -215,7 +223,8 @@ def fit(cfg: Train, train: list[Sample], validation: list[Sample], logger: Logge
     ):
         warnings.filterwarnings("ignore", message=message)
     L.seed_everything(cfg.seed, verbose=False)
-    batches, history = loader(train, cfg, training=True), History()
+    detected = [s for s in train if s.folder.partition("/")[0] == "detected"]
+    batches, history = loader(train + detected * (cfg.detected_repeats - 1), cfg, training=True), History()
     module = FaultModule(cfg, cfg.epochs * math.ceil(len(batches) / max(1, cfg.devices)))
     trainer = trainer_for(cfg, logger, [Chance(batches), history])
     trainer.fit(module, batches, loader(validation, cfg, training=False), ckpt_path=checkpoint(cfg))
