@@ -88,6 +88,8 @@ def write_compiled(core: Core, about: str, path: Path) -> None:
         "aot_inductor.metadata": {METADATA: about},
         "aot_inductor.precompile_headers": False,  # they pay from the second compilation on
         "aot_inductor.enable_line_tables": False,  # half of the file
+        "aot_inductor.check_lowerbound": False,  # where a reader asks for checks: one rep is allowed
+        "aot_inductor.check_upperbound": False,
     }
     aoti_compile_and_package(trace(core), package_path=str(path), inductor_configs=configs)
 
