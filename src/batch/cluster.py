@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic
 
-from src.batch.workers import A, Failure, J, Lost, attempt, once_more, spawned
+from src.batch.workers import A, Failure, J, Lost, NoWorker, attempt, once_more, spawned
 
 STARTS = 3
-"""So many workers in a row may be lost before they are ready; then the run ends."""
+"""So many workers in a row may be lost before they are ready; then their places stay empty."""
 
 
 class _Host(Generic[J, A]):
@@ -51,6 +51,7 @@ class _Pool(Generic[J, A]):
     def __init__(self, ray: Any, make: Callable[[], Callable[[J], A]], limit_s: float, gpu: bool) -> None:
         self.ray = ray
         self.busy: dict[Any, tuple[Any, J | None]] = {}
+        self.begun = False
         actor = ray.remote(num_cpus=1, num_gpus=int(gpu))(_Host)
         self.make = partial(actor.remote, pickle.dumps(make), limit_s, os.getcwd())
 
@@ -64,15 +65,25 @@ class _Pool(Generic[J, A]):
         self.busy[actor.judge.remote(job)] = actor, job
 
     def next(self) -> tuple[Any, J | None, A | Lost | Failure]:
-        """The next actor that is free, its job and the answer; ``Lost`` and no actor when that is gone."""
+        """The next actor that is free, its job and the answer.
+
+        No actor when it is gone: ``Lost`` with the job that it was at, ``Failure`` where it could not begin. A ``ValueError``
+        before anyone has begun is wrong usage and keeps its actor.
+        """
         ref = self.ray.wait(list(self.busy))[0][0]
         actor, job = self.busy.pop(ref)
         try:
-            return actor, job, self.ray.get(ref)
+            answer = self.ray.get(ref)
         except self.ray.exceptions.RayError as error:
             self.ray.kill(actor)
-            last = (str(error).strip().splitlines() or [""])[-1]
-            return None, job, Lost(f"its worker was lost twice ({type(error).__name__}: {last})", died=True)
+            last = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}"
+            lost = Lost(f"its worker was lost twice ({last})", died=True)
+            return None, job, lost if job is not None else Failure(RuntimeError(last))
+        if isinstance(answer, Failure) and isinstance(answer.error, (NoWorker, ValueError) if self.begun else NoWorker):
+            self.ray.kill(actor)
+            return None, job, answer
+        self.begun = self.begun or job is not None
+        return actor, job, answer
 
     def working(self) -> bool:
         """Whether any job is being done."""
@@ -90,11 +101,11 @@ def on_ray(
     """As ``spawned``, on the cluster that ``RAY_ADDRESS`` names, else on one of this machine, made for this run.
 
     count: so many workers, a CPU core each, or fewer where there are fewer cores; ``gpu``: one per GPU of the cluster
-    instead. A job whose worker or machine is lost is tried once more. ``RuntimeError`` when no worker can be started.
+    instead. A job whose worker or machine is lost is tried once more. ``NoWorker`` as in ``spawned``.
     """
     if not jobs:
         return
-    todo, died, lost = deque(jobs), set[J](), 0
+    todo, died, unstarted = deque(jobs), set[J](), 0
     with _cluster() as ray:
         pool: _Pool[J, A] = _Pool(ray, make, limit_s, gpu)
         try:
@@ -102,11 +113,17 @@ def on_ray(
                 pool.hire()
             while todo or pool.working():
                 actor, job, answer = pool.next()
-                lost = lost + 1 if actor is None and job is None else 0
                 if isinstance(answer, Failure):
-                    raise answer.error
-                if lost == STARTS and isinstance(answer, Lost):
-                    raise RuntimeError(f"workers on the Ray cluster cannot be started: {answer.reason}")
+                    if actor is not None:
+                        raise answer.error
+                    unstarted += 1
+                    todo.extendleft([job] if job is not None else [])
+                    if todo and unstarted < STARTS:
+                        pool.hire()
+                    elif todo and not pool.busy:
+                        raise NoWorker(f"no worker could be started on the Ray cluster: {answer.error}")
+                    continue
+                unstarted = 0
                 again = actor is None and job is not None and once_more(job, todo, died)
                 if todo:
                     pool.hire() if actor is None else pool.give(actor, todo.popleft())

@@ -13,17 +13,17 @@ from test_workers import make, running
 
 from src import predict
 from src.batch.cluster import on_ray
-from src.batch.workers import Lost, spawned
+from src.batch.workers import Lost, NoWorker, spawned
 
 ray = pytest.importorskip("ray", reason="needs pip install .[ray]")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    """Two cores that find these tests."""
+    """Two cores and two GPUs, which Ray takes our word for; their workers find these tests."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    ray.init("local", num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
+    ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
     yield
     ray.shutdown()
 
@@ -78,11 +78,27 @@ def test_what_stops_every_job_stops_the_run():
 
 def test_machines_that_do_not_see_the_folder_stop_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getcwd", lambda: str(tmp_path / "nowhere"))
-    with pytest.raises(RuntimeError, match="cannot be started.*nowhere"):
+    with pytest.raises(NoWorker, match="no worker could be started.*nowhere"):
         list(on_ray(make, ["a"], 1, 60))
 
 
-def test_no_job_needs_no_worker_and_gpus_must_be_there():
+def test_workers_that_live_go_on_without_those_that_cannot_start(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(os, "getcwd", lambda: str(home))
+    jobs = [f"gone:{home}", f"mark:{home}", *(f"slow{i}" for i in range(20))]
+    assert dict(on_ray(partial(make, ""), jobs, 2, 60)) == {job: job.partition(":")[0] for job in jobs}
+
+
+def test_every_gpu_has_one_worker_which_sees_no_other(tmp_path):
+    """Only where workers are placed: no GPU is needed for that, and none is used."""
+    jobs = [f"where{i}:{tmp_path}" for i in range(4)]
+    answers = dict(on_ray(partial(make, ""), jobs, 1, 60, gpu=True))
+    assert set(answers) == set(jobs) and set(answers.values()) == {"0", "1"}
+
+
+def test_no_job_needs_no_worker_and_gpus_must_be_there(monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     assert list(on_ray(make, [], 2, 60)) == []
     with pytest.raises(RuntimeError, match="no GPU"):
         list(on_ray(make, ["a"], 2, 60, gpu=True))

@@ -2,6 +2,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -42,9 +43,28 @@ def work(tag, job):
         time.sleep(60)
     if name.startswith("slow"):
         time.sleep(0.05)
+    if name.startswith("where"):
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        (Path(argument) / gpu).touch()
+        until(lambda: len(list(Path(argument).iterdir())) == 2)
+        return gpu
+    if name == "mark":
+        (Path(argument) / "mark").touch()
+    if name == "gone" and Path(argument).exists():
+        until(lambda: (Path(argument) / "mark").exists())
+        shutil.rmtree(argument)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
     if name == "full":
         raise OSError(28, "No space left on device")
     return f"{tag}{name}"
+
+
+def until(true):
+    """Wait for what another process does, a minute at most."""
+    limit = time.monotonic() + 60
+    while not true() and time.monotonic() < limit:
+        time.sleep(0.01)
 
 
 def starting(bad, error, folder):
