@@ -17,30 +17,38 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from src.config import ConfigError, Imitate, run_stage
 from src.motion.camera import Camera, sample_camera, sample_size, sample_view, true_track
 from src.motion.dataset import cut
-from src.motion.features import Features
+from src.motion.faults import FAULTS, QUANTITIES
+from src.motion.features import FEATURE_NAMES, Features
 from src.motion.keypoints import HIP_THRUST, OUTLINE, Track, middle
 from src.motion.kinematics import Performance, sample_performance
 from src.motion.labels import read_table
 from src.motion.noise import Filmed, Noise, fit
 from src.motion.person import sample_person
 from src.motion.reps import Rep
+from src.motion.truth import severity
 from src.simulate import Rows, fill, label_rows, truth_rows
 
 Array = NDArray[np.float64]
 JOINTS = ("shoulder", "hip", "knee", "ankle")
-TRUTH = ("clip", "subject", "start_s", "top_s", "end_s", "view", "side", "plate_m", "load", "arms")
+LUMBAR = tuple(f for f in FAULTS if any(cue.quantity == "lumbar_top" for cue in f.cues))
+TRUTH = ("clip", "subject", "start_s", "top_s", "end_s", "view", "side", "plate_m", "load", "arms", *QUANTITIES)
+ON_OUTLINE = np.array([any(point in name for point in OUTLINE) for name in FEATURE_NAMES] * 2)
+"""Which columns of ``summaries`` speak of the trunk's outline."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A rendered clip: what was filmed and what the detector made of it (None where it failed)."""
+    """A rendered clip: what was filmed, what the detector made of it (None where it failed), and each rep's true severity.
+
+    severity: fault key -> (R,), up to 0 absent, from 1 on present.
+    """
 
     clip: str
     subject: str
@@ -48,6 +56,7 @@ class Seen:
     view: str
     filmed: Filmed
     track: Track | None
+    severity: dict[str, Array]
 
 
 def load_seen(cfg: Imitate) -> list[Seen]:
@@ -65,7 +74,9 @@ def load_seen(cfg: Imitate) -> list[Seen]:
         filmed = Filmed(true, first["side"], float(first["plate_m"]), first["load"], first["arms"], reps)
         path = cfg.poses_dir / f"{stem}.npz"
         track = Track.load(path) if path.exists() else None
-        found.append(Seen(clip, first["subject"], splits[clip], first["view"], filmed, track))
+        true_quantities = [{name: float(row[name]) for name in QUANTITIES} for row in rows]
+        far = {fault.key: np.array([severity(fault, q) for q in true_quantities]) for fault in LUMBAR}
+        found.append(Seen(clip, first["subject"], splits[clip], first["view"], filmed, track, far))
     return found
 
 
@@ -139,6 +150,52 @@ def summaries(track: Track, reps: Array) -> Array:
     return np.array(rows, float)
 
 
+def outline_worth(clips: Sequence[Seen]) -> list[dict[str, Any]]:
+    """How well a logistic regression tells lumbar faults from faultless reps, with and without the trunk's outline.
+
+    Per view, with and without plates: reps, reps with the fault, people, AUC of the joints alone and of joints and outline, on
+    people left out in ten folds; None where fewer than ten people have the fault.
+    """
+    rows = []
+    for view in ("side", "oblique"):
+        for plates in (False, True):
+            seen = [
+                c for c in clips if c.view == view and (c.filmed.load == "barbell") == plates and c.track is not None
+            ]
+            data = (
+                np.concatenate([summaries(c.track, c.filmed.reps) for c in seen if c.track])
+                if seen
+                else np.zeros((0, 1))
+            )
+            people = np.array([c.subject for c in seen for _ in c.filmed.reps])
+            for fault in LUMBAR:
+                far = np.concatenate([c.severity[fault.key] for c in seen]) if seen else np.zeros(0)
+                sure = (far <= 0) | (far >= 1)
+                ill, who = far[sure] >= 1, people[sure]
+                row = {
+                    "view": view,
+                    "plates": plates,
+                    "fault": fault.key,
+                    "reps": int(sure.sum()),
+                    "with_fault": int(ill.sum()),
+                }
+                enough = min(len(set(who[ill])), len(set(who[~ill]))) >= 10
+                auc = {
+                    name: _auc(data[sure][:, columns], ill, who) if enough else None
+                    for name, columns in (("joints", ~ON_OUTLINE), ("joints_and_outline", ON_OUTLINE | True))
+                }
+                rows.append({**row, "people": len(set(who)), "auc": auc})
+    return rows
+
+
+def _auc(data: Array, ill: NDArray[np.bool_], people: NDArray[np.str_]) -> float:
+    """AUC of a logistic regression on rows (R, F) of people that it never saw."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, class_weight="balanced", max_iter=2000))
+    folds = StratifiedGroupKFold(10, shuffle=True, random_state=0)
+    p = cross_val_predict(model, np.nan_to_num(data), ill, groups=people, cv=folds, method="predict_proba")
+    return float(roc_auc_score(ill, p[:, 1]))
+
+
 def two_sample(noise: Noise, clips: Sequence[Seen], seed: int) -> dict[str, Any]:
     """Can a classifier tell detected from imitated tracks of the same performances? AUC by people, 0.5 = it cannot."""
     x: list[Array] = []
@@ -180,6 +237,7 @@ def work(cfg: Imitate) -> None:
     noise.save(cfg.noise)
     others = [c for c in clips if c.split != "train"]
     report: dict[str, Any] = {"errors": error_table(clips), "two_sample": two_sample(noise, others, cfg.seed)}
+    report["lumbar"] = outline_worth(clips)
     cfg.report.parent.mkdir(parents=True, exist_ok=True)
     cfg.report.write_text(json.dumps(report, indent=2) + "\n")
     rows = fill(cfg.tracks_dir, partial(person_tracks, cfg), cfg.subjects, cfg.workers, "keypoint tracks")

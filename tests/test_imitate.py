@@ -57,6 +57,12 @@ def test_tracks_have_the_detectors_errors_and_their_labels(rendered, tmp_path):
     assert sum(row["clips"] for row in report["errors"]) == 3
     assert all(0.02 < row["hip"] < 0.5 and row["found"] == 1 for row in report["errors"])
     assert set(report["two_sample"]["auc"]) == {"forest", "logistic"}
+    assert {(row["view"], row["plates"], row["fault"]) for row in report["lumbar"]} == {
+        (view, plates, fault)
+        for view in ("side", "oblique")
+        for plates in (False, True)
+        for fault in ("overarch", "tuck")
+    }
 
 
 def test_any_number_of_processes_gives_the_same_tracks(rendered, tmp_path):
