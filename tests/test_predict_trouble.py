@@ -1,8 +1,11 @@
 """Films that real people send: the shipped core and the real detector on each, then damaged ones through the decoder."""
 
+import itertools
 import os
 import resource
 from collections import Counter, deque
+from copy import copy
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
@@ -38,13 +41,15 @@ def frames_of(film):
         return np.stack([frame.to_ndarray(format="rgb24") for frame in box.decode(video=0)])
 
 
-def encode(path, frames, codec="libx264", pix_fmt="yuv420p", rate_hz=10, **options):
-    """Write frames (T, H, W, 3)."""
+def encode(path, frames, codec="libx264", pix_fmt="yuv420p", rate_hz=10, times=None, rotation=0, **options):
+    """Write frames (T, H, W, 3), at ``times`` of the rate instead of one after the other if given."""
     with av.open(str(path), "w") as box:
         stream = box.add_stream(codec, rate=rate_hz)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.options = pix_fmt, options
-        for t, picture in enumerate(frames):
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for t, picture in zip(times or itertools.count(), frames, strict=False):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame = frame.reformat(format=pix_fmt)
             frame.pts, frame.time_base = t, Fraction(1, rate_hz)
@@ -53,8 +58,13 @@ def encode(path, frames, codec="libx264", pix_fmt="yuv420p", rate_hz=10, **optio
     return path
 
 
-def test_the_same_film_in_other_codecs_has_the_same_reps(judge, pictures, tmp_path):
-    plain, _ = predict.score(encode(tmp_path / "plain.mp4", pictures, crf="10"), judge)
+@pytest.fixture(scope="module")
+def plain(judge, pictures, tmp_path_factory):
+    """The lifter's verdict."""
+    return predict.score(encode(tmp_path_factory.mktemp("plain") / "plain.mp4", pictures, crf="10"), judge)[0]
+
+
+def test_the_same_film_in_other_codecs_has_the_same_reps(judge, plain, pictures, tmp_path):
     odd = {
         "ten bits.mp4": {"pix_fmt": "yuv420p10le"},
         "all colour.mkv": {"pix_fmt": "yuv444p"},
@@ -82,6 +92,47 @@ def test_a_mirrored_film_has_the_same_verdict(judge, tmp_path):
     )
     for key in FAULT_KEYS:
         assert a.probabilities[key] == pytest.approx(b.probabilities[key], abs=0.1), key
+
+
+def test_a_phone_that_turned_its_pictures_or_skipped_some_tells_the_same_reps(judge, plain, pictures, tmp_path):
+    kept = [t for t in range(len(pictures)) if t % 7]  # a rate that varies
+    for name, frames, how in (
+        ("turned.mp4", np.rot90(pictures, -1, axes=(1, 2)), {"rotation": 90}),
+        ("skipped.mp4", pictures[kept], {"times": kept}),
+    ):
+        verdict, track = predict.score(encode(tmp_path / name, frames, crf="10", **how), judge)
+        assert track.size_px == (256, 144), name
+        assert (verdict.status, verdict.view, len(verdict.reps)) == (plain.status, plain.view, len(plain.reps)), name
+        for rep, same in zip(verdict.reps, plain.reps, strict=True):
+            assert rep.top_s == pytest.approx(same.top_s, abs=0.2), name
+
+
+def test_two_lifters_are_several_people(judge, pictures, tmp_path):
+    """One above the other, so that neither is small in the detector's square picture."""
+    both = np.concatenate([pictures, np.roll(pictures, 7, axis=0)], axis=1)
+    verdict, track = predict.score(encode(tmp_path / "two.mp4", both, crf="10"), judge)
+    assert verdict.status == "several_people" and verdict.people == track.people == 2
+    assert all(decision is None for decision in verdict.decisions.values())
+
+
+def test_nothing_is_claimed_of_who_has_left(judge, pictures, tmp_path):
+    room, gone = np.repeat(pictures[:1, :, :40].repeat(7, axis=2)[:, :, :256], 40, axis=0), 64
+    verdict, track = predict.score(encode(tmp_path / "a.mp4", np.concatenate([pictures[:gone], room]), crf="10"), judge)
+    assert verdict.reps[0].top_s == pytest.approx(5.2, abs=0.15)
+    assert len(track.keypoints) == gone + 40 and np.isnan(track.keypoints[gone + 15 :, :, 0]).all()
+    after = [decision for rep in verdict.reps[1:] for decision in rep.decisions.values()]
+    assert len(verdict.reps) <= 2 and all(decision is None for decision in after)
+
+
+def test_large_pictures_and_long_films_are_read_whole(judge, pictures, tmp_path):
+    large = pictures[:12].repeat(15, axis=1).repeat(15, axis=2)
+    verdict, track = predict.score(encode(tmp_path / "4k.mp4", large, preset="ultrafast"), judge)
+    assert track.size_px == (1280, 720) and len(track.keypoints) == 12 and verdict.status == "no_reps"
+    wall = np.broadcast_to(np.uint8(110), (8000, 48, 64, 3))
+    rarely = copy(judge)
+    rarely.cfg = replace(judge.cfg, fps_hz=1.0)
+    verdict, track = predict.score(encode(tmp_path / "long.mp4", wall, rate_hz=30, preset="ultrafast"), rarely)
+    assert len(track.keypoints) == 267 and verdict.status == "no_person"
 
 
 def test_odd_sizes_are_judged(judge, pictures, tmp_path):

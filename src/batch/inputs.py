@@ -32,13 +32,16 @@ def find_jobs(inputs: Sequence[str], out: Path) -> list[Job]:
     paths = list(dict.fromkeys(path for entry in inputs for path in clips_of(entry, out)))
     if not paths:
         known = " ".join(sorted(VIDEO_SUFFIXES))
-        raise InputError(f"{', '.join(inputs)}: no video found; known suffixes are {known}")
+        names = ", ".join("the list on stdin" if entry == "-" else entry for entry in inputs)
+        raise InputError(f"{names}: no video found; known suffixes are {known}")
     return [Job(path, name) for path, name in zip(paths, clip_names(paths), strict=True)]
 
 
 def clips_of(entry: str, out: Path) -> Iterator[Path]:
     """Clips of one input: ``-`` is a list on stdin; what exists is taken as it is called, else as a pattern."""
     path = Path(entry)
+    if not entry.strip():
+        raise InputError("an input is an empty name; is a variable of the shell not set?")
     if entry == "-":
         yield from (
             found
@@ -49,6 +52,8 @@ def clips_of(entry: str, out: Path) -> Iterator[Path]:
         yield from videos_below(path, out)
     elif path.suffix.lower() == ".csv":
         yield from manifest(path)
+    elif not path.exists() and "://" in entry:
+        raise InputError(f"{entry}: an address is no input; download the video first")
     elif not path.exists() and glob.has_magic(entry):
         found = sorted(glob.glob(entry, recursive=True))
         if not found:

@@ -65,5 +65,7 @@ class Results:
         counts = Counter(str(row["status"]) for row in self.rows)
         kinds = ", ".join(f"{count} {status}" for status, count in counts.most_common())
         minutes, seconds = divmod(round(taken_s), 60)
-        text = f"{len(self.rows)} clips in {minutes}:{seconds:02d}: {kinds or 'nothing done'}"
+        text = (
+            f"{len(self.rows)} clip{'s' * (len(self.rows) != 1)} in {minutes}:{seconds:02d}: {kinds or 'nothing done'}"
+        )
         return f"{text}{f'; {self.left} left, --resume goes on' if self.left else ''}; tables in {self.out}"

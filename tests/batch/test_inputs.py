@@ -72,6 +72,20 @@ def test_inputs_without_a_clip_are_named(folder, entry):
         found(entry)
 
 
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("https://example.org/a.mp4", "https://example.org/a.mp4: an address is no input; download"),
+        ("", "an input is an empty name"),
+        ("-", "the list on stdin: no video found"),
+    ],
+)
+def test_inputs_that_a_newcomer_tries_are_answered_plainly(folder, monkeypatch, entry, says):
+    given(monkeypatch, b"")
+    with pytest.raises(InputError, match=says):
+        found(entry)
+
+
 def test_ten_thousand_equal_names_are_told_apart_in_seconds():
     began = time.monotonic()
     names = clip_names([Path(f"/day{i}/set.mp4") for i in range(10_000)])
