@@ -10,8 +10,9 @@ import torch
 from conftest import python, write_people
 
 from src.config import CONF, SECTIONS, ConfigError, Train, load
+from src.learn import fit as fitting
 from src.learn.calibrate import logits_of
-from src.learn.fit import FaultModule
+from src.learn.fit import FaultModule, running_mean
 from src.motion.dataset import load_samples, split_people
 from src.motion.faults import FAULT_KEYS
 from src.motion.features import Features
@@ -88,6 +89,35 @@ def test_calibration_was_fitted_and_stored(settings, trained):
             assert np.sum(np.logaddexp(0, bent) - smooth * bent) <= np.sum(np.logaddexp(0, z) - smooth * z) + 1e-4
         else:
             assert fitted == (1.0, 0.0), key
+
+
+def test_the_running_mean_of_the_weights_is_kept(settings, trained, tmp_path):
+    saved = torch.load(trained / "best.ckpt", map_location="cpu", weights_only=False)
+    kept, name = load_model(trained / "model.pt")[0].state_dict(), "network.stem.weight"
+    assert torch.equal(kept[name], saved["state_dict"][f"core.{name}"])
+    assert not torch.equal(kept[name], saved["current_model_state"][f"core.{name}"])
+    plain = replace(settings, models_dir=tmp_path, averaging=0.0, epochs=1)
+    work(plain)
+    assert "current_model_state" not in torch.load(tmp_path / "best.ckpt", map_location="cpu", weights_only=False)
+
+
+def test_the_running_mean_forgets_the_first_weights():
+    mean = torch.zeros(1)
+    for step in range(100):
+        mean = running_mean(0.995, mean, torch.ones(1), step)
+    assert mean > 0.99
+
+
+def test_what_the_detector_saw_counts_several_times(settings, monkeypatch):
+    def caught(reps, cfg, training):
+        raise LookupError(len(reps))
+
+    monkeypatch.setattr(fitting, "loader", caught)
+    samples, _ = load_samples(settings.poses_dir)
+    detected = sum(s.folder.startswith("detected") for s in samples)
+    assert 0 < detected < len(samples)
+    with pytest.raises(LookupError, match=str(len(samples) + 2 * detected)):
+        fitting.fit(replace(settings, detected_repeats=3), samples, [], None)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(settings, trained, tmp_path):

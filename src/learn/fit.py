@@ -4,6 +4,7 @@ import logging
 import math
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import torch
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
-    EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
     RichProgressBar,
+    WeightAveraging,
 )
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -163,6 +164,12 @@ class History(Callback):
         self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
 
+def running_mean(decay: float, mean: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+    """The mean after one more step: an exponential one whose first steps weigh more, else it would remember the first weights."""
+    share: Tensor = mean + (now - mean) * max(1 - decay, 9 / (10 + int(steps)))
+    return share
+
+
 def trainer_for(cfg: Train, logger: Logger, callbacks: list[Callback]) -> L.Trainer:
     """Lightning's trainer: early stopping, best and last checkpoint, deterministic, device named."""
     device = choose_device(cfg.device)
@@ -184,7 +191,7 @@ def trainer_for(cfg: Train, logger: Logger, callbacks: list[Callback]) -> L.Trai
         num_sanity_val_steps=0,
         callbacks=[
             *callbacks,
-            *([EMAWeightAveraging(decay=cfg.averaging)] if cfg.averaging else []),
+            *([WeightAveraging(avg_fn=partial(running_mean, cfg.averaging))] if cfg.averaging else []),
             EarlyStopping("val_loss", patience=cfg.patience),
             LearningRateMonitor("epoch"),
             ModelCheckpoint(
