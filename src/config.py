@@ -159,7 +159,7 @@ class Export:
     core: Path
     aoti: bool
     proof: str
-    least_lift: float
+    least_right: float
     tolerance: float
     tolerance_half: float
 

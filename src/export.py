@@ -193,19 +193,19 @@ def surely_right(share: float, count: int, z: float = 1.645) -> float:
 
 
 def proven(
-    thresholds: dict[str, dict[str, float]], part: dict[str, Any], least_lift: float
+    thresholds: dict[str, dict[str, float]], part: dict[str, Any], least_right: float
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Thresholds where a fault is claimed only if its claims proved themselves on a folder's validation people; who did not.
 
-    Proved: the share that was right, at the lower end of its 95 % interval (Wilson 1927, one-sided), is above ``least_lift``
-    times the fault's own share. Others get a ``present`` above 1 and an ``absent`` of 0: the core neither claims nor denies them.
-    Without a report on that folder, nothing is changed.
+    Proved: the share that was right, at the lower end of its 95 % interval (Wilson 1927, one-sided), is above ``least_right``
+    and above the fault's own share. Others get a ``present`` above 1 and an ``absent`` of 0: the core neither claims nor denies
+    them. Without a report on that folder, nothing is changed.
     """
     mute = [
         key
         for key, fault in part.get("faults", {}).items()
         if not surely_right(fault["claim_precision"] or 0.0, fault["claims"])
-        > least_lift * (fault["prevalence"] or 0.0)
+        > max(least_right, fault["prevalence"] or 0.0)
     ]
     return {key: {"absent": 0.0, "present": 1.01} if key in mute else band for key, band in thresholds.items()}, mute
 
@@ -219,10 +219,10 @@ def work(cfg: Export) -> None:
             raise ModelError(f"{cfg.report}: speaks of another model than {cfg.models_dir}; run python -m src.evaluate")
         facts["metrics"] = report["summary"]
         facts["thresholds"], mute = proven(
-            facts["thresholds"], report.get("validation", {}).get(cfg.proof, {}), cfg.least_lift
+            facts["thresholds"], report.get("validation", {}).get(cfg.proof, {}), cfg.least_right
         )
         if mute:
-            why = f"claims not surely right {cfg.least_lift:g} x prevalence, validation of {cfg.proof}"
+            why = f"claims not surely right in more than {100 * cfg.least_right:g} %, validation of {cfg.proof}"
             print(f"never judged ({why}): {', '.join(mute)}")
     paths = {end: cfg.core.with_suffix(end) for end in PACKAGES}
     for path in paths.values():

@@ -165,20 +165,21 @@ print(json.dumps([json.loads(extra["metadata.json"])["labels"], out[0].tolist()]
 
 
 def test_a_fault_whose_claims_failed_is_never_claimed():
-    bands = {key: {"absent": 0.3, "present": 0.7} for key in ("a", "b", "c", "d")}
+    bands = {key: {"absent": 0.3, "present": 0.7} for key in ("a", "b", "c", "d", "e")}
     judged = {
-        "a": (0.6, 0.2),
-        "b": (0.3, 0.2),
+        "a": (0.8, 0.2),
+        "b": (0.6, 0.2),
         "c": (0.0, 0.1),
         "d": (None, 0.2),
+        "e": (0.8, 0.75),
     }  # right, prevalence; None: no claim made
     part = {"faults": {key: {"claim_precision": p, "prevalence": q, "claims": 40} for key, (p, q) in judged.items()}}
-    thresholds, mute = proven(bands, part, 2.0)
-    assert mute == ["b", "c", "d"] and thresholds["a"] == bands["a"]
+    thresholds, mute = proven(bands, part, 0.5)
+    assert mute == ["b", "c", "d", "e"] and thresholds["a"] == bands["a"]
     assert all(thresholds[key] == {"absent": 0.0, "present": 1.01} for key in mute)
-    assert proven(bands, {}, 2.0) == (bands, [])
+    assert proven(bands, {}, 0.5) == (bands, [])
     part["faults"]["a"] |= {"claim_precision": 1.0, "claims": 1}  # one right claim is no proof
-    assert "a" in proven(bands, part, 2.0)[1]
+    assert "a" in proven(bands, part, 0.5)[1]
 
 
 def test_how_surely_a_share_is_right():
