@@ -29,7 +29,14 @@ def overrides(folder, *more):
     moved = [f"{stage}.{part}_dir={folder / part}" for stage, parts in stages.items() for part in parts]
     files = [f"export.core={folder}/models/core.pt", f"export.report={folder}/reports/evaluate.json"]
     shares = ["train.validation_share=0.25", "train.test_share=0.25", "train.epochs=15", "train.learning_rate=0.01"]
-    small = ["train.batch=8", "train.channels=16", "train.blocks=3", "train.device=cpu", "evaluate.kernels=84"]
+    small = [
+        "train.batch=8",
+        "train.workers=0",
+        "train.channels=16",
+        "train.blocks=3",
+        "train.device=cpu",
+        "evaluate.kernels=84",
+    ]
     store = [f"train.tracking_uri=sqlite:///{folder.parent}/custom.db", "evaluate.bootstrap=20"]
     return ["experiment=custom_skeleton", *moved, *files, *shares, *small, *store, *more]
 

@@ -37,6 +37,7 @@ def settings(tmp_path_factory):
         blocks=2,
         batch=16,
         device="cpu",
+        workers=0,  # a process as full of threads and libraries as this one is no place to fork from; DDP below has one
         validation_share=0.25,
         test_share=0.25,
         tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
