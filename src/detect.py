@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from src.config import ConfigError, Detect, choose_device, device_name, run_stage
 from src.motion.keypoints import Track, TrackError
 from src.video import blazepose, clips, engine, keypointrcnn, lifter
+from src.video.probe import ClipError, probe
 from src.video.tflite import WeightsError
 
 Detector = Callable[[lifter.Frames, float, tuple[int, int]], Track]
@@ -62,7 +63,7 @@ def engine_name(cfg: Detect) -> str:
 
 def track_clip(path: Path, detector: Detector, cfg: Detect) -> Track:
     """Decode one clip and follow its lifter; ``ClipError`` when it cannot be read."""
-    clip = clips.probe(path)
+    clip = probe(path)
     frames = clips.read(path, fps_hz=cfg.fps_hz, max_side_px=cfg.max_side_px, batch=cfg.batch)
     return detector(frames, clips.output_rate(clip, cfg.fps_hz), clips.scaled_size(clip, cfg.max_side_px))
 
@@ -171,7 +172,7 @@ def work(cfg: Detect) -> int:
             progress.update(task, description=job.clip.name[-40:])
             try:
                 made += detect_one(job, detector, cfg)
-            except (clips.ClipError, TrackError, WeightsError, OSError, RuntimeError) as error:
+            except (ClipError, TrackError, WeightsError, OSError, RuntimeError) as error:
                 failures.append(" ".join(str(error).split()))
             progress.advance(task)
     copy_labels(cfg)

@@ -45,7 +45,7 @@ from src.motion.labels import (
     refuse_two_splits,
 )
 from src.video import datasheet
-from src.video.clips import Clip, ClipError, frame_times, probe
+from src.video.probe import Clip, ClipError, frame_times, probe
 
 ALL_COLUMNS = (*COLUMNS, *OPTIONAL)
 SUBJECT_COLUMNS = ("clip", "subject", "view", "side", "split")

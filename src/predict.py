@@ -36,7 +36,7 @@ from src.motion.keypoints import Track
 from src.motion.model import ModelError
 from src.motion.verdict import Scorer, Verdict, judge_track
 from src.pages.page import Source, page_folder, write_index, write_page
-from src.video.clips import ClipError
+from src.video.probe import ClipError
 from src.video.tflite import WeightsError
 
 

@@ -8,7 +8,7 @@ import pytest
 from src import detect
 from src.config import ConfigError, Detect, load
 from src.motion.keypoints import HIP_THRUST, Track
-from src.video.clips import ClipError
+from src.video.probe import ClipError
 from src.video.tflite import WeightsError
 
 

@@ -38,9 +38,9 @@ def drawn_clip(path: Path, size_px: tuple[int, int] = PICTURE_PX, fps_hz: float 
 
 def clip_facts(path: Path) -> Row:
     """What the clip is."""
-    from src.video import clips
+    from src.video.probe import probe
 
-    clip = clips.probe(path)
+    clip = probe(path)
     return {"clip": path.name, "size_px": clip.size_px, "frames": clip.frames, "fps_hz": clip.fps_hz, "batch": BATCH}
 
 
@@ -68,8 +68,9 @@ class Road:
     def __call__(self) -> None:
         """Go once."""
         from src.video import clips
+        from src.video.probe import probe
 
-        clip = self.clocked("decode", lambda: clips.probe(self.path))
+        clip = self.clocked("decode", lambda: probe(self.path))
         rate_hz, size_px = clips.output_rate(clip, RATE_HZ), clips.scaled_size(clip, MAX_SIDE_PX)
         frames = clips.read(self.path, fps_hz=RATE_HZ, max_side_px=MAX_SIDE_PX, batch=BATCH)
         before_s = self.spent_s["decode"]

@@ -17,10 +17,11 @@ def official_rows(args: argparse.Namespace, device: torch.device) -> Iterator[Ro
     if not args.mediapipe_python:
         raise NotMeasuredError("needs --mediapipe-python PATH, an interpreter with mediapipe")
     from src.video import clips
+    from src.video.probe import probe
 
     source = clips.read(args.clip, fps_hz=RATE_HZ, max_side_px=MAX_SIDE_PX, batch=1)
     frames = np.concatenate([picture for picture, _ in islice(source, args.compare_frames)])
-    rate_hz, file = clips.output_rate(clips.probe(args.clip), RATE_HZ), args.folder / "frames.npy"
+    rate_hz, file = clips.output_rate(probe(args.clip), RATE_HZ), args.folder / "frames.npy"
     np.save(file, frames)
     torch.set_num_threads(args.threads)
     pose = load_pose(args, device)

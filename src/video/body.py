@@ -3,17 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from src.motion.kinematics import Performance
 from src.motion.spine import NODES
+from src.video.mesh import AROUND, Array, Surface, ball, joined_tubes, limb, loft, resampled, unit
 
-Array = NDArray[np.float64]
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
-
-AROUND = 18
-"""Points on a ring."""
 SPANNING_M = 0.04
 """Cloth as loose as this spans the hollow of the low back in full."""
 SKIN = np.array(
@@ -49,16 +43,6 @@ class Outfit:
     bun: bool
 
 
-@dataclass(frozen=True)
-class Surface:
-    """Points (T, V, 3) metres, faces (F, 3), albedo (V, 3), part of each face (F,)."""
-
-    points: Floats
-    faces: Ints
-    albedo: Floats
-    part: Ints
-
-
 def sample_outfit(rng: np.random.Generator) -> Outfit:
     """Clothes, skin and hair, independent of everything else."""
     tone = np.clip(SKIN[rng.integers(len(SKIN))] * rng.uniform(0.93, 1.07), 0, 1)
@@ -70,57 +54,10 @@ def sample_outfit(rng: np.random.Generator) -> Outfit:
     )  # fmt: skip
 
 
-def _unit(vectors: Array) -> Array:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)  # type: ignore[no-any-return]
-
-
-def ring_faces(rings: int, around: int = AROUND) -> Ints:
-    """Faces (F, 3) of a closed tube of ``rings`` x ``around`` points; the end rings should be tiny."""
-    i, j = np.meshgrid(np.arange(rings - 1), np.arange(around), indexing="ij")
-    a, b = i * around + j, i * around + (j + 1) % around
-    c, d = a + around, b + around
-    faces = np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)])
-    turned: Ints = faces.astype(np.int32)
-    return turned
-
-
-def loft(centre: Array, wide: Array, deep: Array, square: float = 1.0) -> Array:
-    """Points (T, R, AROUND, 3): ellipses about centres (T, R, 3) with half axes (T, R, 3).
-
-    ``square`` < 1 makes them boxier.
-    """
-    turn = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
-    c, s = (np.sign(v) * np.abs(v) ** square for v in (np.cos(turn), np.sin(turn)))
-    points: Array = centre[:, :, None] + wide[:, :, None] * c[:, None] + deep[:, :, None] * s[:, None]
-    return points
-
-
-def limb(start: Array, end: Array, ahead: Array, profile: Array) -> Array:
-    """A tube (T, R, AROUND, 3) from start to end (T, 3).
-
-    ``profile`` (R, 4): place 0..1, half width, half depth, shift (m) towards ``ahead``.
-    """
-    axis = end - start
-    side: Array = _unit(np.cross(axis, ahead).astype(float))
-    front: Array = _unit(np.cross(side, axis).astype(float))
-    at, wide, deep, shift = (profile[:, i][None, :, None] for i in range(4))
-    centre = start[:, None] + axis[:, None] * at + front[:, None] * shift
-    return loft(centre, side[:, None] * wide, front[:, None] * deep)
-
-
-def _dense(values: Array, count: int) -> Array:
-    """Rows (R, ...) resampled smoothly to ``count`` rows (Catmull-Rom)."""
-    at = np.linspace(0, len(values) - 1, count)
-    i = np.clip(at.astype(int), 0, len(values) - 2)
-    t = (at - i).reshape(-1, *[1] * (values.ndim - 1))
-    p0, p1, p2, p3 = (values[np.clip(i + k, 0, len(values) - 1)] for k in (-1, 0, 1, 2))
-    return p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))  # type: ignore[no-any-return]
-
-
 def _bridged(rear: Array, fore: Array, share: float) -> Array:
     """Back skin (11, T, 3) under cloth that spans the hollow from below the blades to the seat by ``share`` 0..1."""
     first, last = NODES.index("t9"), NODES.index("s3") + 1
-    out = _unit(rear - fore)[first:last]
+    out = unit(rear - fore)[first:last]
     place = np.linspace(0, 1, last - first)[:, None, None]
     taut = rear[first] * (1 - place) + rear[last - 1] * place  # (n, T, 3)
     gap = np.maximum(((taut - rear[first:last]) * out).sum(-1, keepdims=True), 0)
@@ -148,7 +85,7 @@ def _trunk(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
     deep = np.concatenate([deep[:1] * 0.02, deep, deep[-1:] * 0.05])
     width = np.concatenate([[0.003], width + loose, [0.01]])
     rings = 30
-    centre, deep, width = _dense(centre, rings), _dense(deep, rings), np.maximum(_dense(width, rings), 0.002)
+    centre, deep, width = resampled(centre, rings), resampled(deep, rings), np.maximum(resampled(width, rings), 0.002)
     wide = np.zeros_like(centre)
     wide[..., 1] = -width[:, None]
     return loft(centre.swapaxes(0, 1), wide.swapaxes(0, 1), deep.swapaxes(0, 1), 0.82), np.linspace(-1, 11, rings) / 10
@@ -158,7 +95,7 @@ def _legs(perf: Performance, side: str) -> list[tuple[str, Array, Array]]:
     """Thigh, shank and foot of one side: name, points (T, R, AROUND, 3), place along the limb (R,), legs 0..2."""
     build = 0.55 + 0.45 * perf.person.girth
     hip, knee, ankle, toe, heel = (perf[f"{side}_{n}"] for n in ("hip", "knee", "ankle", "toe", "heel"))
-    ahead = _unit((toe - heel) + np.array([0, 0, 0.25]))
+    ahead = unit((toe - heel) + np.array([0, 0, 0.25]))
     thigh = np.array([
         (-0.16, 0.01, 0.01, 0), (-0.12, 0.060, 0.060, 0), (-0.04, 0.080, 0.083, 0), (0.1, 0.086, 0.092, 0), (0.25,
         0.083, 0.090, 0.004),
@@ -172,17 +109,17 @@ def _legs(perf: Performance, side: str) -> list[tuple[str, Array, Array]]:
         (1.12, 0.012, 0.012, 0),
     ]) * (1, build, build, 1)  # fmt: skip
     size = perf.person.foot_m
-    sole = _unit(toe - heel)
+    sole = unit(toe - heel)
     at = np.array([-0.20, -0.16, 0.0, 0.22, 0.42, 0.62, 0.82, 1.0, 1.12, 1.18])
     tall = np.array([0.10, 0.36, 0.45, 0.46, 0.43, 0.34, 0.27, 0.22, 0.15, 0.03]) * perf.person.ankle_m
     broad = np.array([0.01, 0.026, 0.033, 0.034, 0.036, 0.042, 0.046, 0.043, 0.030, 0.004]) * (size / 0.26)
     centre = heel[:, None] + (toe - heel)[:, None] * at[:, None]
     centre[..., 2] += tall - 0.018
-    across = _unit(np.cross(sole, np.array([0.0, 0.0, 1.0])))
+    across = unit(np.cross(sole, np.array([0.0, 0.0, 1.0])))
     foot = loft(
         centre, across[:, None] * broad[:, None], np.array([0, 0, 1.0]) * tall[:, None] * np.ones_like(centre), 0.75
     )
-    front = _unit(np.cross(np.cross(knee - hip, ahead), knee - hip))
+    front = unit(np.cross(np.cross(knee - hip, ahead), knee - hip))
     return [
         ("thigh", limb(hip, knee, front, thigh), thigh[:, 0]), ("shank", limb(knee, ankle, ahead, shank),
         1 + shank[:, 0]),
@@ -228,8 +165,8 @@ def _head(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
     Skull, chin, nose, eyes, brows, mouth, hair.
     """
     centre, size = perf["head"], perf.person.head_m
-    up = _unit(perf["crown"] - centre)
-    left = _unit(perf["left_ear"] - perf["right_ear"])
+    up = unit(perf["crown"] - centre)
+    left = unit(perf["left_ear"] - perf["right_ear"])
     face = np.cross(up, left) * -1.0
     face = face * np.sign(((perf["nose"] - centre) * face).sum(-1, keepdims=True))
     rise, turn = np.linspace(-np.pi / 2, np.pi / 2, 26), np.linspace(-np.pi, np.pi, 2 * AROUND, endpoint=False)
@@ -259,86 +196,20 @@ def _head(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
     return points, colour
 
 
-def _paint(place: Array, bare: Array, cloth: Array, covered: float) -> Array:
-    """Ring colours (R, 3): cloth up to ``covered`` along the limb, skin beyond."""
-    return np.where((place <= covered)[:, None], cloth, bare)
+def _ear(perf: Performance, side: str) -> Array:
+    """One ear (T, 9, AROUND, 3)."""
+    up, face = unit(perf["crown"] - perf["head"]), unit(perf["nose"] - perf["head"])
+    outwards: Array = np.cross(up, face).astype(float)
+    size = perf.person.head_m
+    return ball(perf[f"{side}_ear"], (up * 0.13 * size, face * 0.07 * size, outwards * 0.03 * size))
 
 
-def _assemble(parts: list[tuple[Array, Array]], part: int) -> Surface:
-    """One surface from parts (points (T, R, M, 3), colours (R, M, 3)), faces turned outwards."""
-    points, faces, albedo, offset = [], [], [], 0
-    for tube, colour in parts:
-        frames, rings, around, _ = tube.shape
-        face = ring_faces(rings, around)
-        flat = tube[0].reshape(-1, 3)
-        a, b, c = (flat[face[:, i]] for i in range(3))
-        out = (a + b + c) / 3 - tube[0].mean(axis=1)[np.minimum(face[:, 0] // around, rings - 1)]
-        if (np.cross(b - a, c - a) * out).sum() < 0:
-            face = face[:, ::-1]
-        points.append(tube.reshape(frames, -1, 3).astype(np.float32))
-        faces.append(face + offset)
-        albedo.append(colour.reshape(-1, 3).astype(np.float32))
-        offset += rings * around
-    solid = np.concatenate(points, axis=1)
-    solid[..., 2] = np.maximum(solid[..., 2], 0.004)  # flesh flattens on the floor
-    joined = np.ascontiguousarray(np.concatenate(faces).astype(np.int32))
-    return Surface(solid, joined, np.concatenate(albedo), np.full(len(joined), part, np.int32))
-
-
-def _blob(centre: Array, axes: tuple[Array, Array, Array]) -> Array:
-    """An ellipsoid (T, 9, AROUND, 3) about centres (T, 3) with half axes (T, 3)."""
-    rise = np.linspace(-np.pi / 2, np.pi / 2, 9)
-    s, c = np.sin(rise)[None, :, None], np.maximum(np.cos(rise), 0.01)[None, :, None]
-    return loft(centre[:, None] + axes[0][:, None] * s, axes[1][:, None] * c, axes[2][:, None] * c)
-
-
-def person_surface(perf: Performance, outfit: Outfit, part: int = 0, seed: int = 0) -> Surface:
-    """The dressed person through all frames of a performance."""
-    rng = np.random.default_rng(seed)
-
-    def spread(colour: Array, around: int = AROUND) -> Array:
-        grain = 1 + 0.035 * rng.standard_normal((len(colour), around, 1))
-        return np.repeat(colour[:, None], around, axis=1) * grain
-
-    trunk, place = _trunk(perf, outfit)
-    waist = np.where((place < 0.80)[:, None], outfit.shirt, outfit.trousers)
-    waist[place < 0.02] = outfit.skin
-    parts = [(trunk, spread(waist))]
-    for side in ("left", "right"):
-        for name, tube, at in _legs(perf, side):
-            cloth = (
-                np.broadcast_to(outfit.shoes, (len(at), 3))
-                if name == "foot"
-                else _paint(at, outfit.skin, outfit.trousers, outfit.leg)
-            )
-            parts.append((tube, spread(cloth)))
-        for _name, tube, at in _arms(perf, side):
-            parts.append(
-                (
-                    tube,
-                    spread(
-                        _paint(
-                            at, outfit.skin, outfit.shirt, outfit.sleeve * 2 if outfit.sleeve > 0.9 else outfit.sleeve
-                        )
-                    ),
-                )
-            )
-        ear = perf[f"{side}_ear"]
-        up, face = _unit(perf["crown"] - perf["head"]), _unit(perf["nose"] - perf["head"])
-        side_way: Array = np.cross(up, face).astype(float)
-        size = perf.person.head_m
-        parts.append(
-            (
-                _blob(ear, (up * 0.13 * size, face * 0.07 * size, side_way * 0.03 * size)),
-                spread(np.repeat(outfit.skin[None], 9, axis=0)),
-            )
-        )
-    skull, colour = _head(perf, outfit)
-    parts.append((skull, colour))
+def _neck(perf: Performance) -> Array:
+    """From inside the shoulders into the skull (T, 5, AROUND, 3)."""
     root, top = 0.35 * perf["spine_c7"] + 0.65 * perf["neck"], perf["head"] - 0.18 * (perf["crown"] - perf["head"])
     root = root - 0.25 * (top - root)
     girth = 0.056 * (0.6 + 0.4 * perf.person.girth) * (1.06 if perf.person.sex == "male" else 0.9)
-    neck = np.array(
+    profile = np.array(
         [
             (-0.1, 0.02, 0.02, 0),
             (0.0, girth * 1.25, girth * 1.25, 0),
@@ -347,12 +218,41 @@ def person_surface(perf: Performance, outfit: Outfit, part: int = 0, seed: int =
             (1.1, 0.01, 0.01, 0),
         ]
     )
-    parts.append(
-        (limb(root, top, _unit(perf["nose"] - perf["head"]), neck), spread(np.repeat(outfit.skin[None], 5, axis=0)))
-    )
+    return limb(root, top, unit(perf["nose"] - perf["head"]), profile)
+
+
+def _bun(perf: Performance) -> Array:
+    """Hair tied behind the head (T, 9, AROUND, 3)."""
+    up, face = perf["crown"] - perf["head"], unit(perf["nose"] - perf["head"])
+    centre = perf["head"] + 0.45 * up - face * 0.46 * perf.person.head_m
+    x, y, z = (np.eye(3)[i] * 0.2 * perf.person.head_m * np.ones((len(centre), 1)) for i in range(3))
+    return ball(centre, (x, y, z))
+
+
+def _paint(place: Array, bare: Array, cloth: Array, covered: float) -> Array:
+    """Ring colours (R, 3): cloth up to ``covered`` along the limb, skin beyond."""
+    return np.where((place <= covered)[:, None], cloth, bare)
+
+
+def person_surface(perf: Performance, outfit: Outfit, part: int = 0, seed: int = 0) -> Surface:
+    """The dressed person through all frames of a performance."""
+    trunk, place = _trunk(perf, outfit)
+    waist = np.where((place < 0.80)[:, None], outfit.shirt, outfit.trousers)
+    waist[place < 0.02] = outfit.skin
+    sleeve = outfit.sleeve * 2 if outfit.sleeve > 0.9 else outfit.sleeve
+    tubes = [(trunk, waist)]  # points and one colour per ring
+    for side in ("left", "right"):
+        for name, tube, at in _legs(perf, side):
+            shoe = np.broadcast_to(outfit.shoes, (len(at), 3))
+            tubes.append((tube, shoe if name == "foot" else _paint(at, outfit.skin, outfit.trousers, outfit.leg)))
+        tubes += [(tube, _paint(at, outfit.skin, outfit.shirt, sleeve)) for _, tube, at in _arms(perf, side)]
+        tubes.append((_ear(perf, side), np.repeat(outfit.skin[None], 9, axis=0)))
+    tubes.append((_neck(perf), np.repeat(outfit.skin[None], 5, axis=0)))
     if outfit.bun:
-        up, face = perf["crown"] - perf["head"], _unit(perf["nose"] - perf["head"])
-        ball = perf["head"] + 0.45 * up - face * 0.46 * perf.person.head_m
-        axis = tuple(np.eye(3)[i] * 0.2 * perf.person.head_m * np.ones((len(ball), 1)) for i in range(3))
-        parts.append((_blob(ball, (axis[0], axis[1], axis[2])), spread(np.repeat(outfit.hair[None], 9, axis=0))))
-    return _assemble(parts, part)
+        tubes.append((_bun(perf), np.repeat(outfit.hair[None], 9, axis=0)))
+    rng = np.random.default_rng(seed)
+    parts = [
+        (tube, np.repeat(rings[:, None], AROUND, axis=1) * (1 + 0.035 * rng.standard_normal((len(rings), AROUND, 1))))
+        for tube, rings in tubes
+    ]
+    return joined_tubes([*parts, _head(perf, outfit)], part)

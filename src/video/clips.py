@@ -1,9 +1,8 @@
-"""Clips: from a video file to upright RGB frames with true times. The only home of decord, and of PyAV for decoding.
+"""Clips: from a video file to upright RGB frames with true times. The only home of decord.
 
-PyAV demuxes the file once, without decoding more than its first frame: that is the truth about frame count, times and
-rotation. decord then decodes sound files in order, PyAV those too long for decord's memory; both give the same pixels.
-Whatever the truth makes doubtful is decoded by PyAV in a process that can be killed. Both readers must deliver exactly
-the frames the truth announced, or a ``ClipError`` says how many.
+decord decodes sound files in order, PyAV those too long for decord's memory; both give the same pixels. What ``probe`` found
+doubtful is decoded by PyAV in a process that can be killed. Both readers must deliver exactly the frames that were announced,
+or a ``ClipError`` says how many.
 """
 
 import contextlib
@@ -13,14 +12,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.stream import Disposition
 from numpy.typing import NDArray
+
+from src.video.probe import REPAIR, Clip, ClipError, Contents, Seconds, contents, video_track
 
 try:
     import decord
@@ -28,71 +28,29 @@ except (ImportError, OSError):  # no wheel for arm64 macOS: PyAV then reads ever
     decord = None
 
 Pictures = NDArray[np.uint8]
-Seconds = NDArray[np.float64]
 
 READERS = ("auto", "decord", "pyav")
 STALL_S, SLOW_S = 30.0, 0.25  # a doubtful file is given up when a batch takes longer than this plus this per frame
-LOST_S = 1.0  # so much may lie between the announced and the found end: sound and picture rarely end together
-SOUND_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}  # in others decord loses frames: 30 of 60 in a .ts
-SOUND_CODECS = {"h264", "hevc", "vp8", "vp9"}  # decord's FFmpeg 4.1 has no AV1; its MPEG-4 shifts frames in time
 AHEAD_BYTES = 512 << 20  # while its caller works decord decodes ahead without limit: only clips that fit as a whole
 NARROW_PX = 160  # decord mistakes the padding of some narrower lines (24, 48, 72 px) for a fourth channel
-REPAIR = "cut off or badly written: copy it again or re-export it"
 DECORD_FAILS = (RuntimeError, StopIteration, *((decord.DECORDError, decord.DECORDLimitReachedError) if decord else ()))
-
-
-class ClipError(Exception):
-    """A clip that cannot be read as it claims. ``str`` is one line: name, what is wrong with its number, what to do."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path, self.reason = path, reason
-
-    def __str__(self) -> str:
-        return f"{self.path.name}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Clip:
-    """What is known of a clip before decoding it.
-
-    size_px: (width, height) upright, after rotation, before any scaling.
-    fps_hz: average frame rate. rotation_deg: quarter turns counter-clockwise that make it upright: 0, 90, 180 or 270.
-    variable_rate: the longest and the shortest gap between frames differ by more than half the usual one.
-    """
-
-    path: Path
-    size_px: tuple[int, int]
-    fps_hz: float
-    frames: int
-    duration_s: float
-    rotation_deg: int
-    variable_rate: bool
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A clip, the presentation times of its frames and how to read them; ``doubt`` is empty for a sound file."""
+    """What is read of a clip, and how."""
 
-    clip: Clip
-    pts: tuple[int, ...]
-    times_s: Seconds  # (T,) from the first frame
-    doubt: str
+    source: Contents
     size_px: tuple[int, int]
     picks: NDArray[np.int64]  # (T',) source frame of every output frame, never falling
     seconds: Seconds  # (T',)
-    batch: int = 16
-    reader: str = "auto"
+    batch: int
+    reader: str
 
-
-def probe(path: Path | str) -> Clip:
-    """Count, time and orient the frames, decoding only the first; ``ClipError`` when that cannot be done."""
-    return _scan(Path(path)).clip
-
-
-def frame_times(path: Path | str) -> Seconds:
-    """Times (T,) of all frames in seconds from the first one, as ``read`` gives them at the clip's own rate."""
-    return _scan(Path(path)).times_s
+    @property
+    def clip(self) -> Clip:
+        """The clip itself."""
+        return self.source.clip
 
 
 def read(
@@ -112,16 +70,17 @@ def read(
     """
     if reader not in READERS or batch < 1:
         raise ValueError(f"reader {reader!r}, batch {batch}: the reader is one of {', '.join(READERS)}, the batch >= 1")
-    job = _scan(Path(path))
+    source = contents(Path(path))
+    picks, seconds = np.arange(source.clip.frames), source.times_s
     if fps_hz is not None:
-        rate_hz = output_rate(job.clip, fps_hz)
-        picks = nearest_frames(job.times_s, rate_hz)
-        job = replace(job, picks=picks, seconds=np.arange(len(picks)) / rate_hz)
-    width, height = scaled_size(job.clip, max_side_px)
-    if reader == "auto" and (job.doubt or job.clip.frames * width * height * 3 > AHEAD_BYTES):
+        rate_hz = output_rate(source.clip, fps_hz)
+        picks = nearest_frames(source.times_s, rate_hz)
+        seconds = np.arange(len(picks)) / rate_hz
+    width, height = scaled_size(source.clip, max_side_px)
+    if reader == "auto" and (source.doubt or source.clip.frames * width * height * 3 > AHEAD_BYTES):
         reader = "pyav"
-    job = replace(job, size_px=(width, height), batch=batch, reader=reader)
-    return _read_in_child(job) if job.doubt else _batches(job)
+    job = _Job(source, (width, height), picks, seconds, batch, reader)
+    return _read_in_child(job) if source.doubt else _batches(job)
 
 
 def output_rate(clip: Clip, fps_hz: float | None) -> float:
@@ -150,86 +109,6 @@ def nearest_frames(times_s: Seconds, rate_hz: float) -> NDArray[np.int64]:
     ticks_s = np.arange(int(since_s[-1] * rate_hz + 1e-3) + 1) / rate_hz
     midways_s = (since_s[1:] + since_s[:-1]) / 2
     return np.searchsorted(midways_s + 1e-6, ticks_s).astype(np.int64)
-
-
-def _scan(path: Path) -> _Job:
-    """Demux the whole file; the job that reads every frame at its own time."""
-    if not path.exists():
-        raise ClipError(path, f"no such file: {path}; check the path")
-    if not path.is_file():
-        raise ClipError(path, "not a file; give a video file")
-    if path.stat().st_size == 0:
-        raise ClipError(path, "0 bytes; copy it again")
-    try:
-        with av.open(str(path), metadata_errors="replace") as box:
-            return _demux(path, box)
-    except (av.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            if file.read(8)[4:] == b"ftyp":
-                raise ClipError(path, f"an .mp4 whose index cannot be read ({reason}), {REPAIR}") from error
-        raise ClipError(path, f"not a readable video ({reason}); give a video file") from error
-
-
-def _demux(path: Path, box: Any) -> _Job:
-    """Count what is there against what is announced, and time it; packets are dropped as they are read."""
-    track = _video_track(path, box)
-    pts, first, key_first, packets, damaged, end_s = [], None, False, 0, 0, 0.0
-    for packet in box.demux():
-        if packet.pts is not None and packet.size:
-            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream is not track:
-            continue
-        if packet.size:
-            key_first = packet.is_keyframe if packets == 0 else key_first
-            packets, damaged = packets + 1, damaged + packet.is_corrupt
-            pts += [] if packet.is_discard else [packet.pts]
-        with contextlib.suppress(av.FFmpegError):
-            first = first or next(iter(packet.decode()), None)  # an empty packet flushes the decoder
-    total, announced_s = max(packets, len(track.index_entries)), (box.duration or 0) / av.time_base
-    if end_s < announced_s - LOST_S:
-        total = max(total, track.frames, round(announced_s * float(track.average_rate or 0)))
-    if packets - damaged < total:
-        raise ClipError(path, f"only {packets - damaged} of {total} announced frames are there; {REPAIR}")
-    if first is None or not pts:
-        raise ClipError(path, f"0 of {total} frames can be decoded; {REPAIR}")
-    if None in pts:
-        raise ClipError(path, "frame rate 0 Hz (frames without times); cannot time a rep: put it into an .mp4")
-    doubts = {
-        f"container {box.format.name}": box.format.name not in SOUND_FORMATS,
-        f"codec {track.codec_context.name}": track.codec_context.name not in SOUND_CODECS,
-        "several video tracks": len(box.streams.video) > 1,
-        "an edit list hides frames": len(pts) < packets,
-        "does not start with a key frame": not key_first,
-        "two frames at one time": len(set(pts)) < len(pts),
-        "a rotation that is no quarter turn": bool(first.rotation % 90),
-    }
-    return _job(path, track, sorted(pts), first, ", ".join(name for name, met in doubts.items() if met))
-
-
-def _video_track(path: Path, box: Any) -> Any:
-    """First video track that is not a cover picture."""
-    for track in box.streams.video:
-        if not track.disposition & Disposition.attached_pic:
-            return track
-    raise ClipError(path, f"no video track among {len(box.streams)} tracks (sound only?); give a video file")
-
-
-def _job(path: Path, track: Any, pts: list[int], first: Any, doubt: str) -> _Job:
-    """Rate and orientation from rising times and the first frame."""
-    times_s = np.array([float((t - pts[0]) * track.time_base) for t in pts], np.float64)
-    gaps_s = np.diff(times_s)
-    variable = bool(len(gaps_s)) and bool(np.ptp(gaps_s) > np.median(gaps_s) / 2)
-    named_hz = float(track.average_rate or 0)
-    fps_hz = named_hz if len(pts) == 1 else len(gaps_s) / times_s[-1] if times_s[-1] > 0 else 0.0
-    if not fps_hz > 0:
-        raise ClipError(path, "frame rate 0 Hz; cannot time a rep: re-export it")
-    if not variable and abs(named_hz / fps_hz - 1) < 0.01:
-        fps_hz = named_hz  # free of the container's rounding to milliseconds
-    turn = round(first.rotation / 90) % 4
-    size_px = (first.height, first.width) if turn % 2 else (first.width, first.height)
-    clip = Clip(path, size_px, float(fps_hz), len(pts), len(pts) / float(fps_hz), turn * 90, variable)
-    return _Job(clip, tuple(pts), times_s, doubt, size_px, np.arange(len(pts)), times_s)
 
 
 def _batches(job: _Job) -> Iterator[tuple[Pictures, Seconds]]:
@@ -290,8 +169,8 @@ def _pyav_frames(job: _Job, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Pi
     turn, t = job.clip.rotation_deg // 90, 0
     width, height = job.size_px[::-1] if turn % 2 else job.size_px
     with contextlib.suppress(av.FFmpegError), av.open(str(job.clip.path), metadata_errors="replace") as box:
-        for frame in box.decode(_video_track(job.clip.path, box)):
-            if t == job.clip.frames or frame.pts != job.pts[t]:
+        for frame in box.decode(video_track(job.clip.path, box)):
+            if t == job.clip.frames or frame.pts != job.source.pts[t]:
                 break
             if wanted[t]:
                 rgb = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BILINEAR")
@@ -331,7 +210,7 @@ def _ask(job: _Job, child: "subprocess.Popen[bytes]") -> tuple[Pictures, Seconds
             child.stdin.close()
         answer: tuple[Pictures, Seconds] | ClipError | None = pickle.load(child.stdout)
     except (OSError, EOFError, pickle.UnpicklingError) as error:
-        how = f"its decoder died or was silent for {limit_s:.0f} s ({job.doubt}; exit {child.wait()})"
+        how = f"its decoder died or was silent for {limit_s:.0f} s ({job.source.doubt}; exit {child.wait()})"
         raise ClipError(job.clip.path, f"{how}; {REPAIR}") from error
     finally:
         timer.cancel()

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from src.motion.faults import FAULT_KEYS, FAULTS
-from src.video.clips import Clip, Pictures, read
+from src.video.clips import Pictures, read
+from src.video.probe import Clip
 
 # Written out, for src.motion.dataset would make the making of clips depend on the reading of tracks.
 VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")

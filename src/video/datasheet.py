@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 
 from src.motion.faults import FAULT_KEYS, FAULTS
-from src.video.clips import Clip, probe
 from src.video.contact_sheet import Rep, by_view, draw, grouped
+from src.video.probe import Clip, probe
 
 HASHED = "by a hash of the name"
 SPLITS = ("train", "validation", "test", HASHED)

@@ -6,7 +6,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from src.video.clips import probe, read, scaled_size
+from src.video.clips import read, scaled_size
+from src.video.probe import probe
 
 X264 = "threads=1:lookahead-threads=1:mbtree=0"
 """As in ``render``: more threads do not give the same bytes every time."""

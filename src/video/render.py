@@ -13,17 +13,11 @@ from numpy.typing import NDArray
 from src.motion.camera import Camera
 from src.motion.keypoints import Floats
 from src.motion.kinematics import Performance
-from src.video.body import Ints, Outfit, Surface, person_surface, sample_outfit
+from src.video.body import Outfit, person_surface, sample_outfit
+from src.video.mesh import Ints, Surface
 from src.video.raster import blend, fill, shade
-from src.video.room import (
-    Room,
-    backdrop,
-    bench_surface,
-    bystander_surfaces,
-    clutter_surface,
-    gear_surface,
-    sample_room,
-)
+from src.video.room import Room, backdrop, sample_room
+from src.video.things import bench_surface, bystander_surfaces, clutter_surface, gear_surface
 
 PERSON, GEAR, BENCH, OTHERS = 0, 1, 2, 3
 X264 = "threads=1:lookahead-threads=1:mbtree=0"

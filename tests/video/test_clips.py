@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.video import clips
-from src.video.clips import ClipError, nearest_frames, output_rate, probe, read, scaled_size
+from src.video.clips import nearest_frames, output_rate, read, scaled_size
+from src.video.probe import ClipError, _timed, probe
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared/clips"
 
@@ -302,7 +303,7 @@ def test_all_frames_at_one_time_have_no_rate(tmp_path):
     with av.open(str(path)) as box:
         track, first = box.streams.video[0], next(box.decode(video=0))
         with pytest.raises(ClipError, match="a.mp4: frame rate 0 Hz; cannot time a rep"):
-            clips._job(path, track, [7] * 5, first, "")
+            _timed(path, track, [7] * 5, first, "")
 
 
 def test_one_frame_is_a_clip(tmp_path):

@@ -10,9 +10,10 @@ from src.motion.faults import FAULT_KEYS
 from src.motion.kinematics import sample_performance
 from src.motion.person import sample_person
 from src.simulate import label_rows, truth_rows
-from src.video.clips import probe, read
+from src.video.clips import read
 from src.video.contact_sheet import Rep, chosen, frame_at
 from src.video.datasheet import write
+from src.video.probe import probe
 from src.video.render import render_clip, sample_look
 
 PAGES = ("datasheet.md", "frames.jpg", "histograms.png")

@@ -10,8 +10,8 @@ from src.motion.keypoints import HIP_THRUST
 from src.motion.measure import measure
 from src.motion.reps import find_reps
 from src.video.anonymous import HEAD, head_circles
-from src.video.clips import ClipError
 from src.video.overlay import STILL_PX, Still, annotate, skeleton
+from src.video.probe import ClipError
 
 
 def film_of(path, frames, size=(320, 180), noise=True):

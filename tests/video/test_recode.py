@@ -2,7 +2,8 @@ import av
 import numpy as np
 import pytest
 
-from src.video.clips import ClipError, probe, read
+from src.video.clips import read
+from src.video.probe import ClipError, probe
 from src.video.recode import recode
 
 
