@@ -107,7 +107,7 @@ class Train:
     learning_rate: float
     weight_decay: float
     gradient_clip: float
-    averaging: float
+    ema_decay: float
     detected_repeats: int
     device: str
     devices: int

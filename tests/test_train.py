@@ -12,7 +12,7 @@ from conftest import python, write_people
 from src.config import CONF, SECTIONS, ConfigError, Train, load
 from src.learn import fit as fitting
 from src.learn.calibrate import logits_of
-from src.learn.fit import FaultModule, running_mean
+from src.learn.fit import FaultModule, Order, ema
 from src.motion.dataset import load_samples, split_people
 from src.motion.faults import FAULT_KEYS
 from src.motion.features import Features
@@ -37,7 +37,7 @@ def settings(tmp_path_factory):
         blocks=2,
         batch=16,
         device="cpu",
-        workers=0,  # a process as full of threads and libraries as this one is no place to fork from; DDP below has one
+        workers=0,  # to start one takes longer than these epochs; DDP below has one
         validation_share=0.25,
         test_share=0.25,
         tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
@@ -92,21 +92,37 @@ def test_calibration_was_fitted_and_stored(settings, trained):
             assert fitted == (1.0, 0.0), key
 
 
-def test_the_running_mean_of_the_weights_is_kept(settings, trained, tmp_path):
+def test_the_moving_average_of_the_weights_is_kept(settings, trained, tmp_path):
     saved = torch.load(trained / "best.ckpt", map_location="cpu", weights_only=False)
     kept, name = load_model(trained / "model.pt")[0].state_dict(), "network.stem.weight"
     assert torch.equal(kept[name], saved["state_dict"][f"core.{name}"])
     assert not torch.equal(kept[name], saved["current_model_state"][f"core.{name}"])
-    plain = replace(settings, models_dir=tmp_path, averaging=0.0, epochs=1)
+    plain = replace(settings, models_dir=tmp_path, ema_decay=0.0, epochs=1)
     work(plain)
     assert "current_model_state" not in torch.load(tmp_path / "best.ckpt", map_location="cpu", weights_only=False)
 
 
-def test_the_running_mean_forgets_the_first_weights():
+def test_the_moving_average_forgets_the_first_weights():
     mean = torch.zeros(1)
     for step in range(100):
-        mean = running_mean(0.995, mean, torch.ones(1), step)
+        mean = ema(0.995, mean, torch.ones(1), torch.tensor(step))
     assert mean > 0.99
+
+
+def test_every_epoch_has_its_own_order_and_processes_take_turns(monkeypatch):
+    order = Order(7, seed=3)
+    first, again = list(order), list(order)
+    order.set_epoch(2)
+    later = list(order)
+    assert first == again and sorted(first) == [*range(7)] and sorted(later) == [*range(14, 21)]
+    assert [i - 14 for i in later] != first != list(Order(7, seed=4))
+    shares = []
+    monkeypatch.setattr(fitting, "processes", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr(fitting.dist, "get_rank", lambda rank=rank: rank)
+        shares.append(list(order))
+    assert len(order) == 3 and [len(share) for share in shares] == [3, 3]
+    assert not set(shares[0]) & set(shares[1]) and set(sum(shares, [])) < set(later)
 
 
 def test_what_the_detector_saw_counts_several_times(settings, monkeypatch):

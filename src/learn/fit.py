@@ -3,6 +3,7 @@
 import logging
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -22,7 +24,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from src.config import ConfigError, Train, choose_device, device_name
 from src.motion.augment import augmented
@@ -77,9 +79,8 @@ class FaultModule(L.LightningModule):
         self.seen.append((logits, batch.faults))
 
     def on_validation_epoch_end(self) -> None:
-        """Average precision per fault over all validation people."""
-        whole = (self.all_gather(torch.cat(part)).flatten(0, -2) for part in zip(*self.seen, strict=True))
-        logits, faults = (part.double().cpu().numpy() for part in whole)  # of all processes
+        """Average precision per fault over all validation people, whom every process sees."""
+        logits, faults = (torch.cat(part).double().cpu().numpy() for part in zip(*self.seen, strict=True))
         self.seen.clear()
         for i, key in enumerate(self.core.task.labels):
             if np.isfinite(ap := average_precision(faults[:, i], logits[:, i])):
@@ -97,50 +98,61 @@ class FaultModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class Chance(Callback):
-    """All that is drawn, so that a resumed run goes on as an unbroken one would.
-
-    Augmentation is seeded by seed, epoch and item; the checkpoint keeps the states behind the order of batches and dropout.
-    """
-
-    def __init__(self, batches: DataLoader[Any]) -> None:
-        self.order: torch.Generator = batches.generator
-        self.data: Any = batches.dataset
+class Dropout(Callback):
+    """The states that dropout draws from, kept so that a resumed run goes on as an unbroken one would."""
 
     def state_dict(self) -> dict[str, Any]:
         """Called by Lightning when it saves."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return {
-            "order": self.order.get_state(),
-            "cpu": torch.get_rng_state(),
-            "cuda": cuda,
-            "next": self.data.epoch + 1,
-        }
+        return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Called by Lightning when it resumes."""
-        self.order.set_state(state_dict["order"])
-        self.data.epoch = state_dict["next"]  # Lightning starts the first workers before an epoch starts
         torch.set_rng_state(state_dict["cpu"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state_dict["cuda"])
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Called by Lightning."""
-        self.data.epoch = trainer.current_epoch
+
+class Order(Sampler[int]):
+    """The order of the items in every epoch, by seed and epoch alone; the processes of DDP take turns.
+
+    An index is ``epoch * items + item``: whatever is drawn by index is drawn anew each epoch, in any process.
+    """
+
+    def __init__(self, items: int, seed: int) -> None:
+        self.items, self.seed, self.epoch = items, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.items // processes()
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.epoch * self.items + np.random.default_rng((self.seed, self.epoch)).permutation(self.items)
+        turn = dist.get_rank() if processes() > 1 else 0
+        return iter(order[turn :: processes()][: len(self)].tolist())
+
+
+def processes() -> int:
+    """How many share the batches."""
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def loader(samples: list[Sample], cfg: Train, training: bool) -> DataLoader[Any]:
-    """Batches of padded reps; shuffled and augmented for training, by a generator of its own."""
-    dataset = RepDataset(samples, augmented if training else None, cfg.seed)
-    order = torch.Generator().manual_seed(cfg.seed)
+    """Batches of padded reps; shuffled and augmented for training."""
+    workers = cfg.workers if training else 0
     return DataLoader(
-        dataset,
+        RepDataset(samples, augmented if training else None, cfg.seed),
         cfg.batch,
-        shuffle=training,
+        sampler=Order(len(samples), cfg.seed) if training else None,
         collate_fn=collate,
-        generator=order,
-        num_workers=cfg.workers if training else 0,
+        num_workers=workers,
+        multiprocessing_context="spawn"
+        if workers
+        else None,  # a fork would copy locks that threads of this process hold
+        persistent_workers=workers > 0,
         drop_last=len(samples) > cfg.batch and training,
     )
 
@@ -164,10 +176,10 @@ class History(Callback):
         self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
 
-def running_mean(decay: float, mean: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
-    """The mean after one more step: an exponential one whose first steps weigh more, else it would remember the first weights."""
-    share: Tensor = mean + (now - mean) * max(1 - decay, 9 / (10 + int(steps)))
-    return share
+def ema(decay: float, mean: Tensor, now: Tensor, steps: Tensor) -> Tensor:
+    """An exponential moving average after one more step; its first steps weigh more, else it would remember the first weights."""
+    moved: Tensor = mean + (now - mean) * (9 / (10 + steps)).clamp(min=1 - decay)
+    return moved
 
 
 def trainer_for(cfg: Train, logger: Logger, callbacks: list[Callback]) -> L.Trainer:
@@ -181,6 +193,7 @@ def trainer_for(cfg: Train, logger: Logger, callbacks: list[Callback]) -> L.Trai
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=max(1, cfg.devices),
         strategy="ddp" if cfg.devices > 1 else "auto",
+        use_distributed_sampler=False,  # Order does it
         precision=cfg.precision,
         max_epochs=cfg.epochs,
         logger=logger,
@@ -191,7 +204,7 @@ def trainer_for(cfg: Train, logger: Logger, callbacks: list[Callback]) -> L.Trai
         num_sanity_val_steps=0,
         callbacks=[
             *callbacks,
-            *([WeightAveraging(avg_fn=partial(running_mean, cfg.averaging))] if cfg.averaging else []),
+            *([WeightAveraging(avg_fn=partial(ema, cfg.ema_decay))] if cfg.ema_decay else []),
             EarlyStopping("val_loss", patience=cfg.patience),
             LearningRateMonitor("epoch"),
             ModelCheckpoint(
@@ -233,7 +246,7 @@ def fit(cfg: Train, train: list[Sample], validation: list[Sample], logger: Logge
     detected = [s for s in train if s.folder.partition("/")[0] == "detected"]
     batches, history = loader(train + detected * (cfg.detected_repeats - 1), cfg, training=True), History()
     module = FaultModule(cfg, cfg.epochs * math.ceil(len(batches) / max(1, cfg.devices)))
-    trainer = trainer_for(cfg, logger, [Chance(batches), history])
+    trainer = trainer_for(cfg, logger, [Dropout(), history])
     trainer.fit(module, batches, loader(validation, cfg, training=False), ckpt_path=checkpoint(cfg))
     if not trainer.is_global_zero:
         return None

@@ -240,7 +240,7 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 class RepDataset(Dataset[Item]):
-    """Samples as items; ``augment`` changes each on the way out, seeded per epoch and item."""
+    """Samples as items; ``augment`` changes each on the way out, seeded by index. Indices beyond the last begin anew."""
 
     def __init__(
         self,
@@ -248,16 +248,16 @@ class RepDataset(Dataset[Item]):
         augment: Callable[[Floats, float, np.random.Generator], tuple[Floats, float]] | None = None,
         seed: int = 0,
     ) -> None:
-        self.samples, self.augment, self.seed, self.epoch = samples, augment, seed, 0
+        self.samples, self.augment, self.seed = samples, augment, seed
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, i: int) -> Item:
-        sample = self.samples[i]
+    def __getitem__(self, index: int) -> Item:
+        sample = self.samples[index % len(self)]
         if self.augment is None:
             return item(sample)
-        rng = np.random.default_rng((self.seed, self.epoch, i))
+        rng = np.random.default_rng((self.seed, index))
         keypoints, fps_hz = self.augment(sample.keypoints, sample.fps_hz, rng)
         return item(replace(sample, keypoints=keypoints, fps_hz=fps_hz))
 

@@ -177,8 +177,7 @@ def test_augmentation_is_seeded_by_epoch_and_item():
         3,
     )
     first, again, other = data[0][0], data[0][0], data[1][0]
-    data.epoch = 1
-    later = data[0][0]
+    later = data[len(data)][0]
     assert np.array_equal(first, again, equal_nan=True)
     assert not np.array_equal(first, other, equal_nan=True) and not np.array_equal(first, later, equal_nan=True)
     assert data[0][2] is data.samples[0].faults
