@@ -61,7 +61,7 @@ def report(models_dir):
 def test_the_model_and_its_facts_are_there(settings, trained):
     core, facts = load_model(trained / "model.pt")
     assert facts["labels"] == list(FAULT_KEYS) and set(facts["thresholds"]) == set(FAULT_KEYS)
-    assert all(0.0 <= band["absent"] <= band["present"] <= 1.01 for band in facts["thresholds"].values())
+    assert all(0.0 <= band["absent"] <= 0.5 <= band["present"] <= 1.01 for band in facts["thresholds"].values())
     assert facts["version"] and facts["revision"] and facts["data"] and facts["epochs"] == 2
     assert report(trained)["epochs"] == 2 and np.isfinite(report(trained)["best_val_loss"])
     assert list((trained).glob("*.ckpt")) and core.frames == settings.frames

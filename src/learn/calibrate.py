@@ -25,7 +25,8 @@ def fit_calibration(core: Core, samples: list[Sample]) -> dict[str, dict[str, fl
     """Write calibration's scale and bias into the core and return two thresholds per fault, all from validation people.
 
     From ``present`` on a fault is claimed, below ``absent`` it is denied, between them the model abstains. They are the
-    threshold that is right in 80 % of validation cases and the one with the best F1, in this or the other order.
+    threshold that is right in 80 % of validation cases and the one with the best F1, in this or the other order; but a claim
+    is never less likely to be right than wrong, nor a denial.
     """
     logits = logits_of(core, samples)
     faults = np.stack([s.faults for s in samples]).astype(np.float64)
@@ -37,5 +38,5 @@ def fit_calibration(core: Core, samples: list[Sample]) -> dict[str, dict[str, fl
     for i, key in enumerate(core.task.labels):
         p = probabilities[:, i]
         best, claim = best_threshold(faults[:, i], p), claim_threshold(faults[:, i], p)
-        thresholds[key] = {"absent": min(best, claim), "present": max(best, claim)}
+        thresholds[key] = {"absent": min(best, claim, 0.5), "present": max(best, claim, 0.5)}
     return thresholds

@@ -59,6 +59,16 @@ def expected_calibration_error(labels: Array, probabilities: Array, bins: int = 
     return float(np.nansum(np.abs(mean - share) * count) / count.sum()) if count.sum() else float("nan")
 
 
+def chance_calibration_error(probabilities: Array, draws: int = 200, seed: int = 0) -> float:
+    """The calibration error that so many probabilities would show if each were exactly right: the floor of a small sample.
+
+    Labels are drawn from the probabilities; reps of one person, which resemble each other, would raise it further.
+    """
+    rng, p = np.random.default_rng(seed), probabilities[np.isfinite(probabilities)]
+    drawn = [expected_calibration_error((rng.random(len(p)) < p).astype(float), p) for _ in range(draws)]
+    return float(np.mean(drawn)) if len(p) else float("nan")
+
+
 def best_threshold(labels: Array, probabilities: Array) -> float:
     """The threshold with the highest F1, midway between two probabilities; 0.5 without a positive or a negative."""
     known = np.isfinite(labels)

@@ -49,7 +49,8 @@ EXPLAINED = (
     "fitted on the same training people, without the augmentation that the model's training adds; bold ones are above the",
     "model. Decisions are those of `predict`, before `export` mutes faults whose claims did not prove themselves: 1 or 0 where",
     "the fault is observable and the probability is outside the band chosen on validation people, else none. A clip has a",
-    "fault that shows in two of its reps, or in the one there is. What changes of a video cost stands in `stress.md`.",
+    "fault that shows in two of its reps, or in the one there is. ECE is the gap between probabilities and shares of positives;",
+    "by chance, exactly right probabilities show one as large on so few reps. What changes of a video cost: `stress.md`.",
 )
 
 

@@ -10,6 +10,7 @@ from src.motion.dataset import Count
 from src.motion.metrics import (
     average_precision,
     best_threshold,
+    chance_calibration_error,
     expected_calibration_error,
     f1,
     interval,
@@ -66,6 +67,7 @@ def judge_fault(
         "threshold": float(thresholds[MODEL][i]),
         "thresholds": band,
         **{name: with_interval(metric, len(judged), draws) for name, metric in metrics.items()},
+        "ece_by_chance": chance_calibration_error(p[np.isfinite(y)]),
         **decided(y, judged.decisions[:, i]),
         "hidden": hidden(judged, i),
         "selective": selective(y, p, float(thresholds[MODEL][i])),

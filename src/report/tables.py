@@ -69,11 +69,11 @@ def fault_table(faults: Mapping[str, Any]) -> list[str]:
         (
             f"`{key}`", f"{fault['reps']} ({fault['positives']})", cell(fault["average_precision"]),
             *(baseline(fault["baselines"].get(name)) for name in BASELINES), cell(fault["f1"]), claims(fault),
-            plain(fault["ece"]["value"]),
+            f"{plain(fault['ece']['value'])} ({plain(fault['ece_by_chance'])})",
         )
         for key, fault in faults.items()
     ]  # fmt: skip
-    return markdown((*head, "claims right", "ECE"), rows)
+    return markdown((*head, "claims right", "ECE (by chance)"), rows)
 
 
 def baseline(numbers: Mapping[str, Any] | None) -> str:

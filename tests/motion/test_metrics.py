@@ -8,6 +8,7 @@ from src.motion.metrics import (
     average_precision,
     best_threshold,
     calibrate,
+    chance_calibration_error,
     claim_threshold,
     expected_calibration_error,
     f1,
@@ -180,3 +181,10 @@ def test_the_risk_of_all_is_the_error_rate_whatever_the_confidence(seed, size):
     coverage, risk = risk_coverage(labels, decisions, rng.integers(0, 4, size).astype(float))
     assert coverage[-1] == 1.0 and risk[-1] == pytest.approx((labels != decisions).mean())
     assert (risk >= 0).all() and (risk <= 1).all()
+
+
+def test_the_calibration_error_of_exact_probabilities_shrinks_with_the_sample():
+    few, many = (chance_calibration_error(np.tile([0.2, 0.5, 0.8], n)) for n in (10, 4000))
+    assert few > 0.05 and many < 0.02
+    assert chance_calibration_error(np.array([0.0, 1.0, 1.0])) == 0.0
+    assert np.isnan(chance_calibration_error(np.array([NAN])))
