@@ -108,6 +108,39 @@ def killed_run(clips, out, written):
         time.sleep(0.05)
 
 
+KILLED = """
+import os, pathlib, runpy, signal, sys
+
+left = int(sys.argv.pop(1))
+
+def replace(self, target, whole=pathlib.Path.replace):
+    global left
+    if not left:
+        os.truncate(self, self.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    return whole(self, target)
+
+pathlib.Path.replace = replace
+runpy.run_module("src.predict", run_name="__main__")
+"""
+"""``src.predict``, killed after so many files in the middle of the next one."""
+
+
+@pytest.mark.parametrize("written", [0, 2, 7])
+def test_a_run_killed_inside_a_file_leaves_no_half_of_it(whole, clips, tmp_path, written):
+    out = tmp_path / "out"
+    done = python("-c", KILLED, written, *arguments(clips, out, "--workers", "0")[2:])
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(out.rglob("*.part"))) == 1
+    of_clips = {name: body for name, body in files(out).items() if "/" in name and not name.endswith(".part")}
+    assert of_clips.items() <= files(whole).items()  # tables are written anew after each clip
+    for name in ("clips.csv", "verdicts.csv"):
+        assert not (out / name).exists() or all(row in table(whole / name) for row in table(out / name))
+    done = python(*arguments(clips, out, "--workers", "0", "--resume"))
+    assert done.returncode == 3 and files(out) == files(whole)
+
+
 def alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

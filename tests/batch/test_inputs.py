@@ -1,11 +1,14 @@
 import io
+import os
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
-from src.batch.inputs import InputError, clip_names, find_jobs
+from src.batch.inputs import InputError, clip_names, file_name, find_jobs
 
 RESULTS = Path("results")
 
@@ -84,6 +87,15 @@ def test_inputs_that_a_newcomer_tries_are_answered_plainly(folder, monkeypatch, 
     given(monkeypatch, b"")
     with pytest.raises(InputError, match=says):
         found(entry)
+
+
+@drawn(
+    st.lists(st.sampled_from(["..", ".", "a", "_", "-", "_-", "~", "\\", "%2e", "\u2025"]), min_size=1).map("/".join)
+)
+def test_no_name_leads_out_of_the_results(name):
+    folder = Path("/results/json")
+    path = folder / f"{file_name(name)}.json"
+    assert Path(os.path.normpath(path)) == path and path.parent == folder
 
 
 def test_ten_thousand_equal_names_are_told_apart_in_seconds():

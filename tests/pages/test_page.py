@@ -49,6 +49,12 @@ def report(lifter, tmp_path_factory):
     return folder / "out" / "report"
 
 
+def test_a_page_says_which_model_on_which_data(report):
+    model = json.loads(next((report.parent / "json").glob("*50*")).read_text())["model"]
+    html = next(path.read_text() for path in report.rglob("index.html") if "Trained on data" in path.read_text())
+    assert f"<dd>{model['data']}</dd>" in html and f"code {model['revision']}<" in html
+
+
 class Links(HTMLParser):
     """Every address of a page."""
 
