@@ -54,6 +54,7 @@ class Detect:
     fps_hz: float
     max_side_px: int
     batch: int
+    workers: int
 
 
 @dataclass
