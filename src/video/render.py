@@ -167,8 +167,8 @@ def _sensor(picture: Floats, look: Look, rng: np.random.Generator, grain: Floats
         rng.integers(0, grain.shape[0] - picture.shape[0] + 1),
         rng.integers(0, grain.shape[1] - picture.shape[1] + 1),
     )
-    picture = picture * (255 * look.exposure) + grain[i : i + picture.shape[0], j : j + picture.shape[1]]
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    noise = grain[i : i + picture.shape[0], j : j + picture.shape[1]]
+    return cv2.addWeighted(picture, 255 * look.exposure, noise, 1, 0, dtype=cv2.CV_8U)  # type: ignore[no-any-return]
 
 
 def render_frames(perf: Performance, camera: Camera, look: Look) -> Iterator[tuple[NDArray[np.uint8], Floats]]:
