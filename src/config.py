@@ -54,7 +54,6 @@ class Detect:
     fps_hz: float
     max_side_px: int
     batch: int
-    workers: int
 
 
 @dataclass

@@ -7,18 +7,14 @@ end and stops nothing.
 
 import csv
 import hashlib
-import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -30,8 +26,6 @@ from src.video.tflite import WeightsError
 
 Detector = Callable[[lifter.Frames, float, tuple[int, int]], Track]
 """(frames as ``clips.read`` gives them, their rate in Hz, (width, height) px) -> the lifter's track."""
-CLIPS_PER_WORKER = 8
-"""Fewer are not worth the seconds that a process takes to start."""
 
 
 @dataclass(frozen=True)
@@ -134,42 +128,6 @@ def detect_one(job: Job, detector: Detector, cfg: Detect) -> bool:
     return True
 
 
-def attempt(job: Job, detector: Detector, cfg: Detect) -> tuple[bool, str]:
-    """Whether a track was made, and in one line why it could not be."""
-    try:
-        return detect_one(job, detector, cfg), ""
-    except (ClipError, TrackError, WeightsError, OSError, RuntimeError) as error:
-        return False, " ".join(str(error).split())
-
-
-def attempts(todo: list[Job], detector: Detector, cfg: Detect) -> Iterator[tuple[bool, str]]:
-    """``attempt`` of every job in order: here, or in processes with one thread each, which keep the cores busier."""
-    workers = min(cfg.workers or os.cpu_count() or 1, len(todo) // CLIPS_PER_WORKER)
-    if workers < 2 or choose_device(cfg.device).type != "cpu":
-        yield from (attempt(job, detector, cfg) for job in todo)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (cfg,)) as pool:
-        try:
-            yield from pool.map(_attempt, todo)
-        except BrokenProcessPool as error:
-            raise ConfigError(
-                "detect: a process died (out of memory?); run again, finished clips are kept, or set detect.workers=1"
-            ) from error
-
-
-def _start(cfg: Detect) -> None:
-    torch.set_num_threads(1)
-    _own.append((make_detector(cfg), cfg))
-
-
-def _attempt(job: Job) -> tuple[bool, str]:
-    return attempt(job, *_own[0])
-
-
-_own: list[tuple[Detector, Detect]] = []
-"""What a process of ``attempts`` works with."""
-
-
 def copy_labels(cfg: Detect) -> None:
     """Each folder's ``labels.csv``, and ``truth.csv`` of simulated clips, beside its tracks, each in one step."""
     for table in sorted(Path(cfg.clips_dir).rglob("labels.csv")):
@@ -210,10 +168,13 @@ def work(cfg: Detect) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("clips", total=len(todo))
-        for job, (done, failure) in zip(todo, attempts(todo, detector, cfg), strict=True):
-            made += done
-            failures += [failure] if failure else []
-            progress.update(task, advance=1, description=job.clip.name[-40:])
+        for job in todo:
+            progress.update(task, description=job.clip.name[-40:])
+            try:
+                made += detect_one(job, detector, cfg)
+            except (ClipError, TrackError, WeightsError, OSError, RuntimeError) as error:
+                failures.append(" ".join(str(error).split()))
+            progress.advance(task)
     copy_labels(cfg)
     console.print(f"detect: {made} made, {len(todo) - made - len(failures)} unchanged, {len(failures)} failed")
     for failure in failures:

@@ -1,5 +1,4 @@
 import shutil
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import av
@@ -17,7 +16,6 @@ def settings(tmp_path, **changes):
     values = {
         "clips_dir": tmp_path / "clips", "poses_dir": tmp_path / "poses", "detector": "blazepose", "device": "cpu",
         "engine": "auto", "weights": Path("data/weights"), "precision": "fp32", "fps_hz": 15.0, "max_side_px": 64, "batch": 4,
-        "workers": 0,
     }  # fmt: skip
     return Detect(**(values | changes))
 
@@ -156,34 +154,6 @@ def test_the_shipped_settings_detect_a_clip_without_people(tmp_path):
     assert track.people == 0 and track.size_px == (128, 96) and np.isnan(track.keypoints[..., 0]).all()
     with pytest.raises(ClipError):
         detect.track_clip(tmp_path / "none.mp4", detect.make_detector(cfg), cfg)
-
-
-def test_processes_make_the_same_tracks_and_name_the_same_failures(tmp_path, lifter, capsys, monkeypatch):
-    names = [f"{i}.mp4" for i in range(5)]
-    label(tmp_path / "clips/mine", *names)
-    for i, name in enumerate(names[:4]):
-        (tmp_path / "clips/mine" / name).write_bytes(lifter.read_bytes() + bytes([i]))
-    monkeypatch.setattr(detect, "CLIPS_PER_WORKER", 2)
-    said, tracks = [], []
-    for workers in (1, 2):
-        cfg = settings(tmp_path, poses_dir=tmp_path / f"poses{workers}", fps_hz=5.0, max_side_px=256, workers=workers)
-        assert detect.work(cfg) == 0
-        said.append(capsys.readouterr().err)
-        tracks.append([path.read_bytes() for path in sorted(cfg.poses_dir.rglob("*.npz"))])
-    assert said[0] == said[1] and "4 made, 0 unchanged, 1 failed" in said[0] and "4.mp4" in said[0]
-    assert tracks[0] == tracks[1] and len(tracks[0]) == 4
-
-
-def test_a_process_that_dies_is_told_in_a_line(tmp_path, calls, monkeypatch):
-    class Pool(detect.ProcessPoolExecutor):
-        def map(self, *given):
-            raise BrokenProcessPool
-
-    monkeypatch.setattr(detect, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(detect, "CLIPS_PER_WORKER", 1)
-    label(tmp_path / "clips/mine", "a.mp4", "b.mp4")
-    with pytest.raises(ConfigError, match=r"detect\.workers=1"):
-        detect.work(settings(tmp_path, workers=2))
 
 
 def test_tracks_of_clips_that_left_the_labels_are_removed(tmp_path, calls):
