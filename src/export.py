@@ -184,8 +184,8 @@ def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float, t
     return words
 
 
-def surely_right(share: float, count: int, z: float = 1.645) -> float:
-    """Lower end of the one-sided 95 % interval of a share seen in ``count`` cases (Wilson 1927); 0 without a case."""
+def surely_right(share: float, count: int, z: float = 1.96) -> float:
+    """Lower end of the 95 % interval of a share seen in ``count`` cases (Wilson 1927); 0 without a case."""
     if not count:
         return 0.0
     middle, spread = share + z**2 / (2 * count), z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
@@ -197,14 +197,14 @@ def proven(
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Thresholds where a fault is claimed only if its claims proved themselves on a folder's validation people; who did not.
 
-    Proved: the share that was right, at the lower end of its 95 % interval (Wilson 1927, one-sided), is above ``least_right``
+    Proved: the share that was right, by person and at the lower end of its 95 % interval (Wilson 1927), is above ``least_right``
     and above the fault's own share. Others get a ``present`` above 1 and an ``absent`` of 0: the core neither claims nor denies
     them. Without a report on that folder, nothing is changed.
     """
     mute = [
         key
         for key, fault in part.get("faults", {}).items()
-        if not surely_right(fault["claim_precision"] or 0.0, fault["claims"])
+        if not surely_right(fault["right_by_person"] or 0.0, fault["claimed_people"])
         > max(least_right, fault["prevalence"] or 0.0)
     ]
     return {key: {"absent": 0.0, "present": 1.01} if key in mute else band for key, band in thresholds.items()}, mute

@@ -173,19 +173,21 @@ def test_a_fault_whose_claims_failed_is_never_claimed():
         "d": (None, 0.2),
         "e": (0.8, 0.75),
     }  # right, prevalence; None: no claim made
-    part = {"faults": {key: {"claim_precision": p, "prevalence": q, "claims": 40} for key, (p, q) in judged.items()}}
+    part = {
+        "faults": {key: {"right_by_person": p, "prevalence": q, "claimed_people": 40} for key, (p, q) in judged.items()}
+    }
     thresholds, mute = proven(bands, part, 0.5)
     assert mute == ["b", "c", "d", "e"] and thresholds["a"] == bands["a"]
     assert all(thresholds[key] == {"absent": 0.0, "present": 1.01} for key in mute)
     assert proven(bands, {}, 0.5) == (bands, [])
-    part["faults"]["a"] |= {"claim_precision": 1.0, "claims": 1}  # one right claim is no proof
+    part["faults"]["a"] |= {"right_by_person": 1.0, "claimed_people": 3}  # all claims of three people are no proof
     assert "a" in proven(bands, part, 0.5)[1]
 
 
 def test_how_surely_a_share_is_right():
-    assert surely_right(0.0, 0) == 0.0 and surely_right(1.0, 1) == pytest.approx(0.27, abs=0.01)
+    assert surely_right(0.0, 0) == 0.0 and surely_right(1.0, 1) == pytest.approx(0.21, abs=0.01)
     assert surely_right(0.5, 10**6) == pytest.approx(0.5, abs=0.01) and surely_right(10 / 13, 13) == pytest.approx(
-        0.54, abs=0.01
+        0.50, abs=0.01
     )
 
 

@@ -100,9 +100,21 @@ def decided(labels: Array, decisions: Array) -> dict[str, Any]:
 
 def judge_decisions(judged: Judged) -> dict[str, Any]:
     """Decisions per fault, and how many labels they are judged on."""
-    columns = enumerate(judged.labels)
-    faults = {key: counts_of(judged, i) | decided(judged.faults[:, i], judged.decisions[:, i]) for i, key in columns}
+    faults = {
+        key: counts_of(judged, i) | decided(judged.faults[:, i], judged.decisions[:, i]) | claims_by_person(judged, i)
+        for i, key in enumerate(judged.labels)
+    }
     return {"faults": faults, "people": len(set(judged.people))}
+
+
+def claims_by_person(judged: Judged, i: int) -> dict[str, Any]:
+    """How many people fault ``i`` is claimed of, and the mean of their shares of right claims: a person is one proof."""
+    right: dict[str, list[float]] = {}
+    for person, label, decision in zip(judged.people, judged.faults[:, i], judged.decisions[:, i], strict=True):
+        if np.isfinite(label) and decision == 1:
+            right.setdefault(person, []).append(float(label))
+    shares = [float(np.mean(labels)) for labels in right.values()]
+    return {"claimed_people": len(shares), "right_by_person": float(np.mean(shares)) if shares else float("nan")}
 
 
 def hidden(judged: Judged, i: int) -> dict[str, Any]:

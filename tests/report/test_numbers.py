@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from src.motion.dataset import Count
 from src.motion.faults import FAULT_KEYS
 from src.report.judged import Judged
-from src.report.numbers import above, confidence, decided, hidden, judge_counts, known_scores, thresholds_of
+from src.report.numbers import (
+    above,
+    claims_by_person,
+    confidence,
+    decided,
+    hidden,
+    judge_counts,
+    known_scores,
+    thresholds_of,
+)
 
 NAN = float("nan")
 
@@ -38,6 +47,14 @@ def test_decisions_by_hand():
     }
     nothing = decided(labels, np.full(5, NAN))
     assert nothing["decided_share"] == 0.0 and np.isnan(nothing["decided_risk"]) and nothing["claims"] == 0
+
+
+def test_the_claims_of_one_person_are_one_proof():
+    labels = np.array([[1.0], [1.0], [0.0], [0.0], [NAN], [1.0]])
+    claimed = np.array([[1.0], [1.0], [1.0], [1.0], [1.0], [0.0]])
+    samples = [SimpleNamespace(subject=person) for person in "aaabcd"]
+    judged = Judged(samples, [None] * 6, labels, claimed, {}, ("tuck",))
+    assert claims_by_person(judged, 0) == {"claimed_people": 2, "right_by_person": pytest.approx(1 / 3)}
 
 
 def test_who_saw_nothing_is_ranked_last_and_never_chosen():
