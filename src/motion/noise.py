@@ -1,8 +1,9 @@
 """How a detector errs on people, learnt from clips whose truth is known, and put onto the true points of other people.
 
 An error is split in two. What follows from pose and scene (a point drawn to a plate, a rise seen too small) is a ridge
-regression. The rest is kept clip by clip and lent to others who are filmed alike: its slow part moves with the rep, its quick
-part runs in its own time. So bias, drift, jitter, swaps, gaps and scores of all points come together as they did in a clip.
+regression. The rest is kept clip by clip and lent to others who are filmed alike: its slow part, with gaps and scores, moves
+with the rep; its quick part comes from a clip of no fewer frames a second, for a repeated error is no jitter, and runs in its
+own time. So bias, drift, swaps, gaps and scores of all points come together as they did in a clip.
 
 Everything happens in one frame of reference: the camera on the person's left (others are mirrored), lengths in mean limbs.
 """
@@ -142,23 +143,23 @@ class Noise:
 
     def observe(self, filmed: Filmed, rng: np.random.Generator) -> Floats:
         """Keypoints (T, 31, 3) that the detector might have reported for these true points."""
-        donor = self._donor(filmed, rng)
+        slow, quick = self._donor(filmed, rng), self._donor(filmed, rng, filmed.true.fps_hz)
         true, size = filmed.upright, unit(filmed.upright)
         seconds = true.seconds.astype(float)
-        last = len(donor.slow) - 1
-        moment = np.round(same_moment(seconds, filmed.reps, donor.reps) * donor.fps_hz).astype(int).clip(0, last)
-        free = np.round((seconds + rng.uniform(0, last / donor.fps_hz)) * donor.fps_hz).astype(int) % (2 * last + 1)
+        moment = same_moment(seconds, filmed.reps, slow.reps) * slow.fps_hz
+        last = len(quick.quick) - 1
+        free = np.round((seconds + rng.uniform(0, last / quick.fps_hz)) * quick.fps_hz).astype(int) % (2 * last + 1)
         free = np.minimum(free, 2 * last - free).clip(0, last)  # to and fro
-        off = np.einsum("tp,pkc->tkc", causes(filmed), self.weights) + donor.slow[moment]
-        off = off + np.nan_to_num(donor.quick[free])
-        seen = np.concatenate([true.keypoints[..., :2] + size * off, donor.scores[moment][..., None]], axis=-1)
+        off = np.einsum("tp,pkc->tkc", causes(filmed), self.weights) + between(slow.slow, moment)
+        off = off + np.nan_to_num(quick.quick[free])
+        seen = np.concatenate([true.keypoints[..., :2] + size * off, between(slow.scores, moment)[..., None]], axis=-1)
         seen[~np.isfinite(seen[..., 0])] = (np.nan, np.nan, 0.0)
         track = Track(seen.astype(np.float32), true.fps_hz, true.size_px, "simulated")
         return (track if filmed.side == "left" else mirror(track)).keypoints
 
-    def _donor(self, filmed: Filmed, rng: np.random.Generator) -> Donor:
-        """One of those filmed most alike; who has fewer frames a second comes last, a repeated error is no jitter."""
-        place, fps_hz = filmed.place(), filmed.true.fps_hz
+    def _donor(self, filmed: Filmed, rng: np.random.Generator, fps_hz: float = 0.0) -> Donor:
+        """One of those filmed most alike; who has fewer frames a second comes last."""
+        place = filmed.place()
         apart = [np.linalg.norm((place - d.place) / ALIKE) + 9.0 * (d.fps_hz < 0.75 * fps_hz) for d in self.donors]
         near = np.argsort(apart, kind="stable")[:NEAREST]
         chance = np.exp(-0.5 * (np.array(apart)[near] - apart[near[0]]))
@@ -184,6 +185,17 @@ class Noise:
                 return cls(z["weights"], tuple(donors))
         except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise TrackError(f"{path}: no fitted noise ({error}); run python -m src.imitate") from error
+
+
+def between(rows: Floats, at: Array) -> Floats:
+    """Rows (T', ...) at fractional numbers (T,), linear between two; where one of them is missing, as the nearer one."""
+    at = at.clip(0, len(rows) - 1)
+    low = np.minimum(at.astype(int), max(len(rows) - 2, 0))
+    high = np.minimum(low + 1, len(rows) - 1)
+    share = (at - low).reshape(-1, *[1] * (rows.ndim - 1)).astype(np.float32)
+    mixed, nearer = rows[low] + share * (rows[high] - rows[low]), np.where(share < 0.5, rows[low], rows[high])
+    values: Floats = np.where(np.isfinite(rows[low]) & np.isfinite(rows[high]), mixed, nearer)
+    return values
 
 
 def same_moment(seconds: Array, reps: Array, other: Array) -> Array:

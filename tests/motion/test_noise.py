@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from src.motion.camera import sample_camera, true_track
 from src.motion.keypoints import HIP_THRUST, Track, TrackError, mirror
 from src.motion.kinematics import sample_performance
-from src.motion.noise import Filmed, Noise, causes, errors, fit, same_moment, smooth, unit
+from src.motion.noise import Filmed, Noise, between, causes, errors, fit, same_moment, smooth, unit
 from src.motion.person import sample_person
 
 SHIFT = 0.1
@@ -98,3 +98,10 @@ def test_smoothing_leaves_holes_and_constants_alone():
     flat = smooth(rows, 3.0)
     assert np.isnan(flat[10:12, 0]).all() and np.isfinite(flat[:, 1]).all()
     np.testing.assert_allclose(flat[np.isfinite(flat)], 1.0)
+
+
+def test_rows_between_two_and_beside_a_gap():
+    rows = np.array([[0.0, 1.0], [1.0, np.nan], [3.0, 5.0]], np.float32)
+    np.testing.assert_allclose(between(rows, np.array([0.5, 1.25, 2.0, 9.0]))[:, 0], [0.5, 1.5, 3.0, 3.0])
+    np.testing.assert_allclose(between(rows, np.array([0.4, 0.6, 1.4, 1.6]))[:, 1], [1.0, np.nan, np.nan, 5.0])
+    np.testing.assert_array_equal(between(rows[:1], np.array([0.0, 3.0])), rows[[0, 0]])
