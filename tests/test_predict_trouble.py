@@ -224,6 +224,7 @@ def with_memory(work, job):
     return record["status"], max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024
 
 
+@pytest.mark.timeout(300 + 3 * FUZZED)
 def test_damaged_films_end_as_rows_and_never_hang(pictures, tmp_path):
     """``LOCKOUT_FUZZED=500`` tries so many; ``-s`` shows the numbers."""
     films = [encode(tmp_path / name, pictures[:45], crf="20").read_bytes() for name in ("whole.mp4", "whole.mkv")]
