@@ -196,6 +196,15 @@ def test_the_quick_start_judges_videos(desk):
         assert (desk / name).is_file(), name
 
 
+def test_the_commands_of_the_predict_guide_judge_videos(desk):
+    lines = [block.strip() for block in blocks((ROOT / "docs/predict.md").read_text(), "sh")]
+    assert len(lines) == 2 and sum("--engine ray" in line for line in lines) == 1
+    for number, line in enumerate(lines):
+        out = f"guide{number}/"
+        shell(line.replace("INPUT...", "my_set.mp4 more").replace("results/", out) + " --device cpu", desk)
+        assert len((desk / out / "clips.csv").read_text().splitlines()) == 3, line
+
+
 def test_the_library_example_runs(desk, monkeypatch, capsys):
     (code,) = blocks((ROOT / "docs/predict.md").read_text(), "python")
     monkeypatch.chdir(desk)
