@@ -16,14 +16,14 @@ from rich.progress import Progress
 from src.config import ConfigError, Simulate, run_stage
 from src.motion.camera import Camera, behind_plate, sample_camera, sample_view, true_track
 from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES
-from src.motion.keypoints import HIP_THRUST
+from src.motion.keypoints import HIP_THRUST, OUTLINE
 from src.motion.kinematics import Performance, sample_performance
 from src.motion.labels import COLUMNS, OPTIONAL, SPLITS
 from src.motion.person import sample_person
 from src.video import datasheet
 
 COVERED, NEAR_TOP_S = 0.45, 0.25
-"""A lumbar fault is hidden where plates cover more than this of the low back's outline, this long before and after lockout."""
+"""A fault is hidden where plates cover more than this of a group of its carriers, this long before and after lockout."""
 Row = dict[str, Any]
 Rows = tuple[list[Row], list[Row]]
 """Rows of ``labels.csv`` and of ``truth.csv``."""
@@ -36,7 +36,7 @@ def label_rows(perf: Performance, camera: Camera, clip: str, subject: str, split
     """
     rows = []
     for rep, covered in zip(perf.reps, covered_shares(perf, camera), strict=True):
-        hidden = [f.key for f in FAULTS if covered > COVERED and any(cue.quantity == "lumbar_top" for cue in f.cues)]
+        hidden = [key for key, share in covered.items() if share > COVERED]
         labels = {key: np.nan if key in hidden else label for key, label in rep.labels.items()}
         rows.append({
             "clip": clip, "subject": subject, "start_s": round(rep.start_s, 3), "end_s": round(rep.end_s, 3),
@@ -47,13 +47,21 @@ def label_rows(perf: Performance, camera: Camera, clip: str, subject: str, split
     return rows
 
 
-def covered_shares(perf: Performance, camera: Camera) -> list[float]:
-    """Per rep, how much of the low back's outline plates hide from the camera around lockout, 0..1."""
-    low = [HIP_THRUST.index(f"{side}_{at}") for side in ("back", "front") for at in (50, 75)]
-    hidden = behind_plate(perf, camera, perf.joints[:, low]).mean(axis=1)  # (T,)
-    near = round(NEAR_TOP_S * perf.fps_hz)
-    tops = [round(rep.top_s * perf.fps_hz) for rep in perf.reps]
-    return [float(hidden[max(top - near, 0) : top + near + 1].mean()) for top in tops]
+def covered_shares(perf: Performance, camera: Camera) -> list[dict[str, float]]:
+    """Per rep and fault, how much of a group of its carriers plates hide from the camera around lockout, at most: 0..1."""
+    behind = behind_plate(perf, camera, perf.joints[:, : len(HIP_THRUST)])  # (T, K)
+    groups = {f.key: [[_index(name, camera.side) for name in group] for group in f.carriers] for f in FAULTS}
+    near, shares = round(NEAR_TOP_S * perf.fps_hz), []
+    for rep in perf.reps:
+        top = round(rep.top_s * perf.fps_hz)
+        covered = behind[max(top - near, 0) : top + near + 1].mean(axis=0)  # (K,)
+        shares.append({key: max(float(covered[group].mean()) for group in found) for key, found in groups.items()})
+    return shares
+
+
+def _index(name: str, side: str) -> int:
+    """Where a point is, a joint on the side of the camera."""
+    return HIP_THRUST.index(name if name in OUTLINE else f"{side}_{name}")
 
 
 def truth_rows(perf: Performance, camera: Camera, clip: str, subject: str) -> list[Row]:
@@ -82,7 +90,8 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
 
     subject, split = f"ren-{number:04d}", split_of(cfg, number)
     person, labels, truth = sample_person(np.random.default_rng((cfg.seed, number))), [], []
-    reps, rates_hz = (cfg.train_reps, cfg.train_rates_hz) if split == "train" else (cfg.reps, cfg.rates_hz)
+    reps = cfg.train_reps if split == "train" else cfg.reps
+    rates_hz = cfg.rates_hz if split == "test" else cfg.train_rates_hz
     for i in range(1, cfg.clips_per_subject + 1):
         rng, clip = np.random.default_rng((cfg.seed, number, i)), f"{subject}-{i:02d}.mp4"
         short, fps_hz = int(rng.choice(cfg.heights_px)), float(rng.choice(rates_hz))

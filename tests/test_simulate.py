@@ -1,5 +1,6 @@
 import csv
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from src.config import ConfigError, Simulate
 from src.motion.camera import VIEWS, sample_camera, sample_view
 from src.motion.faults import FAULT_KEYS, QUANTITIES
-from src.motion.keypoints import Track
+from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.kinematics import sample_performance
 from src.motion.labels import COLUMNS, OPTIONAL, read_labels
 from src.motion.person import sample_person
@@ -75,21 +76,35 @@ def test_views_come_in_their_shares():
         assert abs(drawn.count(view) / 600 - share) < 0.06
 
 
-def test_lumbar_faults_behind_plates_are_hidden_not_absent():
-    hidden = seen = 0
+def test_faults_behind_plates_are_hidden_not_absent():
+    hidden, seen = dict.fromkeys(FAULT_KEYS, 0), dict.fromkeys(FAULT_KEYS, 0)
     for seed in range(60):
         rng = np.random.default_rng(seed)
         perf = sample_performance(sample_person(rng), 1, 10.0, rng)
         camera = sample_camera(perf.joints[:, :21], 10.0, (640, 360), "side", rng)
-        (share,), (row,) = covered_shares(perf, camera), label_rows(perf, camera, "c", "p")
-        assert perf.setup.load != "none" or share == 0
-        if share > COVERED:
-            hidden += 1
-            assert row["tuck"] == row["overarch"] == "" and row["hidden"] == "overarch tuck"
-        else:
-            seen += 1
-            assert row["hidden"] == "" and row["tuck"] == ("" if np.isnan(t := perf.reps[0].labels["tuck"]) else t)
-    assert hidden >= 3 and seen >= 30
+        (shares,), (row,) = covered_shares(perf, camera), label_rows(perf, camera, "c", "p")
+        assert perf.setup.load != "none" or max(shares.values()) == 0
+        assert row["hidden"].split() == [key for key in FAULT_KEYS if shares[key] > COVERED]
+        for key in FAULT_KEYS:
+            known = shares[key] <= COVERED and np.isfinite(label := perf.reps[0].labels[key])
+            assert row[key] == (label if known else "")
+            (seen if shares[key] <= COVERED else hidden)[key] += 1
+    assert min(seen.values()) >= 25 and min(hidden["tuck"], hidden["partial_range"]) >= 5
+    assert hidden["tuck"] >= hidden["partial_range"] > hidden["feet_too_far"]  # the bar lies on the hips
+
+
+@pytest.mark.parametrize(("behind", "keys"), [
+    (("left_hip",), ["overarch", "tuck", "partial_range"]), (("right_hip", "right_knee", "right_ankle"), []),
+    (("left_knee",), ["feet_too_far"]), (("left_ankle",), ["feet_too_far"]),
+    (("back_50", "front_75"), ["overarch", "tuck"]), (("back_50",), []),
+])  # fmt: skip
+def test_what_hides_a_fault(monkeypatch, behind, keys):
+    rng = np.random.default_rng(0)
+    perf = sample_performance(sample_person(rng), 1, 10.0, rng)
+    camera = replace(sample_camera(perf.joints[:, :21], 10.0, (640, 360), "side", rng), side="left")
+    covered = np.tile([name in behind for name in HIP_THRUST.points], (len(perf.joints), 1))
+    monkeypatch.setattr("src.simulate.behind_plate", lambda perf, camera, points: covered)
+    assert label_rows(perf, camera, "c", "p")[0]["hidden"].split() == keys
 
 
 def test_a_set_without_a_rep_is_refused(tmp_path):

@@ -143,15 +143,14 @@ def processes() -> int:
 def loader(samples: list[Sample], cfg: Train, training: bool) -> DataLoader[Any]:
     """Batches of padded reps; shuffled and augmented for training."""
     workers = cfg.workers if training else 0
+    context = "spawn" if workers else None  # a fork would copy locks that threads of this process hold
     return DataLoader(
         RepDataset(samples, augmented if training else None, cfg.seed),
         cfg.batch,
         sampler=Order(len(samples), cfg.seed) if training else None,
         collate_fn=collate,
         num_workers=workers,
-        multiprocessing_context="spawn"
-        if workers
-        else None,  # a fork would copy locks that threads of this process hold
+        multiprocessing_context=context,
         persistent_workers=workers > 0,
         drop_last=len(samples) > cfg.batch and training,
     )

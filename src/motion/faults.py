@@ -27,13 +27,17 @@ class Cue:
 
 @dataclass(frozen=True)
 class Fault:
-    """What a fault is called, what shows it, from where it can be seen, and what to tell the lifter."""
+    """What a fault is called, what shows it, from where it can be seen, and what to tell the lifter.
+
+    carriers: groups of points, of the near side or of the trunk's outline; where one is covered nobody can judge the fault.
+    """
 
     key: str
     title: str
     meaning: str
     cues: tuple[Cue, ...]
     views: tuple[str, ...]
+    carriers: tuple[tuple[str, ...], ...]
     advice: str
     source: str
 
@@ -48,28 +52,30 @@ QUANTITIES = {
     "rise_ratio": "hip rise of this rep over the person's own best rise in the set",
 }
 
+LOW_BACK = ("back_50", "back_75", "front_50", "front_75")
+
 FAULTS = (
     Fault(
         "overarch", "Overarched low back", "the low back extends instead of the hips",
-        (Cue("hip_top_deg", 186.0, 190.0), Cue("lumbar_top", 0.03, 0.04)), ("side",),
+        (Cue("hip_top_deg", 186.0, 190.0), Cue("lumbar_top", 0.03, 0.04)), ("side",), (LOW_BACK, ("hip",)),
         "Ribs down, brace, stop where the hips meet the line from shoulders to knees.",
         "angle and chord limits: working values of this project, to be calibrated on labelled footage",
     ),
     Fault(
         "tuck", "Tucked pelvis", "the tailbone tucks under and the low back rounds under load",
-        (Cue("lumbar_top", -0.02, -0.03),), ("side",),
+        (Cue("lumbar_top", -0.02, -0.03),), ("side",), (LOW_BACK, ("hip",)),
         "Keep the distance from breastbone to navel constant and move at the hips.",
         "chord limit: working value of this project; a pelvic tilt of 9-11 deg moves the mid-lumbar point about 2.3 cm",
     ),
     Fault(
         "feet_too_far", "Feet too far from the hips", "at lockout the shins lean away from the hips",
-        (Cue("bend_top_deg", 100.0, 110.0), Cue("lean_top_deg", 10.0, 15.0)), ("side", "oblique"),
+        (Cue("bend_top_deg", 100.0, 110.0), Cue("lean_top_deg", 10.0, 15.0)), ("side", "oblique"), (("knee",), ("ankle",)),
         "Bring the feet in until the shins are vertical at the top.",
         "geometry for a 1.75 m person: feet 10 / 15 cm out give knee 105 / 114 deg, shin 13 / 21 deg",
     ),
     Fault(
         "partial_range", "Partial range", "the hips stop short of the line, or do not come down",
-        (Cue("hip_top_deg", 170.0, 160.0), Cue("rise_ratio", 0.85, 0.80)), ("side", "oblique"),
+        (Cue("hip_top_deg", 170.0, 160.0), Cue("rise_ratio", 0.85, 0.80)), ("side", "oblique"), (("hip",),),
         "Less load, pause one count at the line, control the way down.",
         "coaching texts ask for 176-180 deg at lockout; the limits are working values of this project",
     ),
