@@ -27,6 +27,8 @@ LIMITS = """- All people in these numbers are simulated, as keypoints or as rend
 - Labels are the simulator's truth under the limits above. These limits are working values, not calibrated on labelled footage.
 - Reps that were not found are missing from the tables per rep; the sentence above each table says how many.
 - `overarch` and `tuck` show in the trunk's outline only: plates, arms and loose shirts hide it.
+- A plate over the near hip hides `overarch`, `tuck` and `partial_range`, one over the near knee or ankle `feet_too_far`: there
+  such reps have no label, and the model should call the fault not observable (the tables say how often it does not).
 - Frontal, rear and overhead views are not judged. A camera far above or below hip height distorts every angle.
 - An interval over a handful of people is too narrow; the counts stand beside it.
 - Intervals are over the people of that folder; they say nothing about people, cameras or detectors that the folder lacks."""
