@@ -37,7 +37,8 @@ def golden_inputs(
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """(keypoints, fps_hz, frames) of every length and batch, with missing points, gaps and ragged frame counts.
 
-    People of 60 to 360 px trunk anywhere in a large picture raise their hips, jitter and drift.
+    People of 60 to 360 px trunk anywhere in a large picture raise their hips, jitter and drift. Every fourth has scores of 0 and
+    is gone for a quarter of the rows, every eighth is never seen.
     """
     body = body_of(skeleton)
     K, D = body.size()  # noqa: N806
@@ -58,6 +59,9 @@ def golden_inputs(
         keypoints = torch.cat([pose * size_px + drift + place, score], dim=-1)
         keypoints[torch.rand(batch, length, K, generator=rng) < 0.1] = float("nan")
         keypoints[: batch // 2, :, -6:] = float("nan")
+        keypoints[3::4, :, ::4, 2] = 0.0  # missing as well
+        keypoints[3::4, length // 4 : length // 2] = float("nan")  # nobody is seen for a while
+        keypoints[7::8] = float("nan")
         inputs.append((keypoints, torch.rand(batch, generator=rng) * 50 + 10, frames))
     return inputs
 

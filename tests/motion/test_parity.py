@@ -48,3 +48,14 @@ def test_golden_inputs_hold_every_hard_case():
         torch.equal(a[2], b[2]) and torch.equal(a[0].nan_to_num(), b[0].nan_to_num())
         for a, b in zip(inputs, again, strict=True)
     )
+
+
+def test_large_golden_batches_hold_every_way_of_missing():
+    ((keypoints, _, frames),) = golden_inputs((33,), (64,))
+    missing = keypoints.isnan().all(dim=3)  # (N, T, K)
+    empty = missing.all(dim=2)  # (N, T)
+    gap = empty & (torch.arange(33) < frames[:, None])
+    assert missing.flatten(1).all(dim=1).sum() == 8  # nobody at all
+    assert (gap.any(dim=1) & ~empty.all(dim=1)).any()  # nobody for a while
+    assert ((keypoints[..., 2] == 0.0) & keypoints[..., :2].isfinite().all(dim=3)).any()  # a place, but a score of 0
+    assert all(out.isfinite().all() for out in random_core()(*golden_inputs((33,), (64,))[0]))
