@@ -115,6 +115,23 @@ def test_the_command_fails_by_name_and_leaves_no_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
 
 
+@pytest.mark.skipif(AOTI not in MADE, reason="there is no C++ compiler")
+def test_the_command_fails_where_the_compiled_package_alone_differs(tmp_path, packages):
+    save_model(tmp_path / "model.pt", random_core(1), SETTINGS, FACTS)
+    code = """
+import sys
+from pathlib import Path
+from src import export
+other = Path(sys.argv.pop(1)).read_bytes()  # compiled from another core
+export.PACKAGES = {export.AOTI: (lambda core, about, path: path.write_bytes(other), export.read_compiled)}
+export.main()
+"""
+    settings = (f"export.models_dir={tmp_path}", f"export.core={tmp_path}/core.pt", f"export.report={tmp_path}/none")
+    done = python("-c", code, packages[AOTI], *settings, "export.aoti=true")
+    assert done.returncode == 1 and re.search(r"^error: .*differs from eager", done.stderr, re.M), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
 def test_work_carries_the_report_into_every_package_and_says_how_far_it_is_off(packages):
     paths = [packages[suffix] for suffix in MADE]
     assert sorted(paths[0].parent.iterdir()) == sorted(paths)

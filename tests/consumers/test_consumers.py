@@ -67,6 +67,12 @@ def readme_program():
     return re.search(r"```python\n(.*?)```", section, re.S).group(1)
 
 
+def shown(language):
+    """The code in a language that the guide shows for the compiled core."""
+    section = (ROOT / "docs/shipping.md").read_text().split("## Compiled for one machine")[1]
+    return re.search(rf"```{language}\n(.*?)```", section, re.S).group(1)
+
+
 def same(said, core, reps):
     """Whether a program's probabilities (one list per rep) are those of a core, rep by rep."""
     expected = torch.cat([core(*rep)[0] for rep in reps])
@@ -104,6 +110,24 @@ def judge(tmp_path_factory):
     return build / "judge"
 
 
+@pytest.fixture(scope="session")
+def judge_compiled(tmp_path_factory):
+    """The C++ program for the compiled core, built once by the compiler that the export takes."""
+    tools(compiler() or "a C++ compiler")
+    home, program = Path(torch.__file__).parent, tmp_path_factory.mktemp("judge_compiled") / "judge_compiled"
+    libraries = f"-L{home}/lib -Wl,-rpath,{home}/lib -Wl,--no-as-needed -ltorch -ltorch_cpu -lc10".split()
+    source = HERE / "cpp/judge_compiled.cpp"
+    run(compiler(), "-std=c++20", "-isystem", home / "include", source, *libraries, "-o", program)
+    return program
+
+
+@pytest.fixture(params=[("judge", ".pt"), ("judge_compiled", AOTI)], ids=lambda pair: pair[0])
+def program_and_core(request, packages):
+    """A C++ program and the package it takes."""
+    program, suffix = request.param
+    return request.getfixturevalue(program), packages[suffix]
+
+
 def test_recordings_hold_gaps_and_lose_nothing(reps, recordings):
     assert len(recordings) == len(reps) == 6 and any("nan" in path.read_text() for path in recordings)
     first, *rest = recordings[0].read_text().splitlines()
@@ -123,11 +147,9 @@ def test_the_readmes_program_with_torch_alone(packages, reps, recordings, tmp_pa
 
 def test_compiled_without_this_repository(packages, reps, recordings, tmp_path):
     tools(compiler() or "a C++ compiler")
-    code = (ROOT / "docs/shipping.md").read_text().split("## Compiled for one machine")[1]
-    code = re.search(r"```python\n(.*?)```", code, re.S).group(1)
     (tmp_path / "data/models").mkdir(parents=True)
     shutil.copy(packages[AOTI], tmp_path / "data/models/core.aoti.pt2")
-    code += "print(json.dumps(about))" + COMPILED + "print(*sys.modules)" + REFUSED
+    code = shown("python") + "print(json.dumps(about))" + COMPILED + "print(*sys.modules)" + REFUSED
     about, *said, modules, refused = run(sys.executable, "-c", code, *recordings, cwd=tmp_path).splitlines()
     assert "src" not in modules.split() and "unmatched stride" in refused
     assert json.loads(about)["labels"] == FACTS["labels"]
@@ -143,18 +165,25 @@ def test_the_shipped_core_says_the_same_to_python_and_to_cpp(judge, reps, record
     same([[float(word) for word in line.split()] for line in said], shipped, reps)
 
 
-def test_cpp(judge, packages, reps, recordings):
-    about, *said = run(judge, packages[".pt"], *recordings).splitlines()
+def test_cpp(program_and_core, reps, recordings):
+    about, *said = run(*program_and_core, *recordings).splitlines()
     assert json.loads(about)["labels"] == FACTS["labels"]
     same([[float(word) for word in line.split()] for line in said], random_core(), reps)
 
 
-def test_cpp_refuses_what_is_no_recording(judge, packages, recordings, tmp_path):
-    cut = tmp_path / "cut.txt"
+def test_the_guide_shows_lines_of_the_cpp_program():
+    lines = [line.strip() for line in (HERE / "cpp/judge_compiled.cpp").read_text().splitlines()]
+    assert {line for line in shown("cpp").splitlines() if line} <= set(lines)
+
+
+def test_cpp_refuses_what_is_no_recording(program_and_core, recordings, tmp_path):
+    program, core = program_and_core
+    cut, few = tmp_path / "cut.txt", tmp_path / "few.txt"
     cut.write_text("\n".join(recordings[0].read_text().splitlines()[:-1]))
-    for core, recording in ((packages[".pt"], cut), (packages[".pt"], tmp_path / "none.txt"), (cut, recordings[0])):
-        done = subprocess.run([judge, core, recording], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1 and done.stderr.startswith("error: ")
+    few.write_text("30 8 19\n" + "1 1 1\n" * 8 * 19)  # of another skeleton
+    for package, recording in ((core, cut), (core, tmp_path / "none.txt"), (core, few), (cut, recordings[0])):
+        done = subprocess.run([program, package, recording], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and re.search("^error: ", done.stderr, re.M)
 
 
 def test_onnx_runtime_with_numpy_alone(packages, reps, recordings):
