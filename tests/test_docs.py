@@ -21,6 +21,7 @@ from src.batch.tables import clip_columns, rep_columns
 from src.config import SECTIONS, load
 from src.export import INPUTS
 from src.motion.faults import FAULT_KEYS
+from src.motion.features import ANGLES
 from src.motion.model import CoreOutput
 from src.motion.verdict import STATUSES, Scorer
 from src.video.overlay import write_film
@@ -153,6 +154,7 @@ def test_every_column_and_key_is_explained():
     labels = list(FAULT_KEYS)
     assert sorted(column_names("outputs.md", "## clips.csv")) == sorted(clip_columns(labels))
     assert sorted(column_names("outputs.md", "## verdicts.csv")) == sorted(rep_columns(labels))
+    assert column_names("outputs.md", "## poses/") == ["time", *ANGLES]
     assert column_names("shipping.md", "## In and out") == [*INPUTS, *CoreOutput._fields]
     metadata = Scorer(ROOT / "data/models/core.pt", "cpu").metadata
     assert sorted(column_names("shipping.md", "## Inside each package")) == sorted(metadata)

@@ -341,7 +341,9 @@ def test_results_that_cannot_be_written_stop_the_run_before_any_clip(command, tm
     assert status == 2 and f"{out}: results cannot be written there" in error and "Traceback" not in error
 
 
-@pytest.mark.parametrize("full", ["json/b.mp4.json", "clips.csv", "verdicts.parquet", "poses/b.mp4.trc"])
+@pytest.mark.parametrize(
+    "full", ["json/b.mp4.json", "clips.csv", "verdicts.parquet", "poses/b.mp4.trc", "poses/b.mp4.mot"]
+)
 def test_a_full_disk_stops_the_run_with_what_to_do(command, tmp_path, capsys, full):
     films = [movie(tmp_path / name) for name in ("a.mp4", "b.mp4")]
     part = tmp_path / f"results/{full}.part"

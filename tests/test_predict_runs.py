@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 from conftest import ROOT, python
@@ -21,6 +22,8 @@ from src.batch import workers
 from src.batch.inputs import Job
 from src.batch.records import record_of, write_record
 from src.config import Detect, load
+from src.motion.angles import frame_angles
+from src.motion.features import ANGLES
 from src.motion.keypoints import Track
 from src.motion.verdict import STATUSES, Scorer, Verdict
 
@@ -154,7 +157,8 @@ def alive(pid):
         ("nothing", True),
         ("content", False),
         ("setting", False),
-        ("pose file", False),
+        (".trc", False),
+        (".mot", False),
         ("pages", False),
         ("core", False),
         ("json", False),
@@ -165,8 +169,8 @@ def test_only_a_verdict_that_still_holds_is_known(whole, clips, tmp_path, change
     shutil.copytree(whole, out)
     film.write_bytes((clips / "a.mp4").read_bytes() + b"\0" * (change == "content"))
     core.write_bytes(CORE.read_bytes() + b"\0" * (change == "core"))
-    if change == "pose file":
-        (out / "poses/a.mp4.trc").unlink()
+    if change in (".trc", ".mot"):
+        (out / f"poses/a.mp4{change}").unlink()
     if change == "json":
         (out / "json/a.mp4.json").write_text('{"format": 1, "clip"')
     cfg = load(Detect, "detect.device=cpu", f"detect.weights={ROOT / 'data/weights'}")
@@ -255,3 +259,18 @@ def test_trc_holds_the_keypoints_with_y_upwards(whole):
     x, y, _ = track.keypoints[t, 11]
     assert float(rows[t][column]) == pytest.approx(x, abs=1e-2)
     assert float(rows[t][column + 1]) == pytest.approx(track.size_px[1] - y, abs=1e-2)
+
+
+def test_mot_holds_the_angles_of_every_frame(whole):
+    track = Track.load(whole / "poses/a.mp4.npz")
+    head, _, body = (whole / "poses/a.mp4.mot").read_text().partition("endheader\n")
+    name, *facts = head.splitlines()
+    columns, *rows = (line.split("\t") for line in body.splitlines())
+    assert name == "angles" and columns == ["time", *ANGLES]
+    assert facts == ["version=1", f"nRows={len(rows)}", f"nColumns={len(columns)}", "inDegrees=yes"]
+    numbers = np.array(rows, float)  # no cell is empty
+    assert numbers[:, 0] == pytest.approx(np.arange(len(track.keypoints)) / track.fps_hz, abs=1e-5)
+    np.testing.assert_allclose(numbers[:, 1:], frame_angles(track), atol=1e-3)
+    for rep in json.loads((whole / "json/a.mp4.json").read_text())["reps"]:
+        top = numbers[round(rep["top_s"] * track.fps_hz)]
+        assert top[1 + ANGLES.index("hip_deg")] == pytest.approx(rep["measures"]["hip_top_deg"], abs=10.0)

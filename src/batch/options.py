@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     add("--time-limit", type=float, default=900.0, help="seconds after which a clip is given up (default: 900)")
     add("--resume", action="store_true", help="leave out clips whose results are there and still true")
     add("--strict", action="store_true", help="stop at the first clip that cannot be read")
-    add("--save-poses", action="store_true", help="also write poses/<clip>.npz and .trc (OpenSim)")
+    add("--save-poses", action="store_true", help="also write poses/<clip>.npz, and .trc and .mot (OpenSim)")
     add("--report", action="store_true", help="also write report/index.html and a page per clip with film and lockouts")
     add("--anonymize", action="store_true", help="as --report, with the lifter's head hidden")
     add("--quiet", action="store_true", help="no progress bar, no table")

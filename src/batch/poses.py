@@ -1,4 +1,7 @@
-"""Keypoints of a clip as files: our own ``.npz`` and the ``.trc`` that OpenSim, Mokka and Sports2D's users read."""
+"""Keypoints of a clip as files: our own ``.npz`` and the ``.trc`` that OpenSim, Mokka and Sports2D's users read.
+
+The angles of every frame stand beside them as ``.mot``, OpenSim's format for motions.
+"""
 
 from pathlib import Path
 
@@ -6,20 +9,24 @@ import numpy as np
 
 from src.batch.inputs import file_name
 from src.batch.records import write_text
+from src.motion.angles import frame_angles
+from src.motion.features import ANGLES
 from src.motion.keypoints import SKELETONS, Track
 
 
-def pose_paths(out: Path, clip: str) -> tuple[Path, Path]:
-    """``poses/<clip>.npz`` and ``poses/<clip>.trc``."""
+def pose_paths(out: Path, clip: str) -> tuple[Path, Path, Path]:
+    """``poses/<clip>.npz``, ``poses/<clip>.trc`` and ``poses/<clip>.mot``."""
     stem = out / "poses" / file_name(clip)
-    return stem.with_name(f"{stem.name}.npz"), stem.with_name(f"{stem.name}.trc")
+    npz, trc, mot = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("npz", "trc", "mot"))
+    return npz, trc, mot
 
 
 def save_poses(out: Path, clip: str, track: Track) -> None:
-    """Both files, each in one step."""
-    npz, trc = pose_paths(out, clip)
+    """All three files, each in one step."""
+    npz, trc, mot = pose_paths(out, clip)
     track.save(npz)
     write_text(trc, trc_text(track, trc.name))
+    write_text(mot, mot_text(track))
 
 
 def trc_text(track: Track, name: str) -> str:
@@ -48,3 +55,13 @@ def coordinates(track: Track, t: int) -> list[str]:
         (f"{x:.3f}", f"{height - y:.3f}", "0") if np.isfinite(x) else ("", "", "") for x, y, _ in track.keypoints[t]
     ]
     return [cell for point in seen for cell in point]
+
+
+def mot_text(track: Track) -> str:
+    """Angles of a track as MOT, tab-separated, in degrees; NaN = not seen, for OpenSim drops empty cells."""
+    T = len(track.keypoints)
+    head = ["angles", "version=1", f"nRows={T}", f"nColumns={1 + len(ANGLES)}", "inDegrees=yes", "endheader"]
+    lines = [[line] for line in head] + [["time", *ANGLES]]
+    rows = enumerate(frame_angles(track))
+    lines += [[f"{t / track.fps_hz:.6f}", *(f"{degrees:.3f}" for degrees in angles)] for t, angles in rows]
+    return "".join("\t".join(line) + "\n" for line in lines)
