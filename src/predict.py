@@ -28,7 +28,7 @@ from src.batch.progress import Bar
 from src.batch.records import Record, read_record, record_of, write_record, write_text
 from src.batch.results import Results
 from src.batch.tables import show
-from src.batch.workers import Lost, NoWorker, here, spawned
+from src.batch.workers import Lost, NoWorker, aloud, here, spawned
 from src.config import ConfigError, Detect, choose_device, device_name, fail, load, one_line
 from src.detect import Detector, engine_name, key, make_detector, track_clip
 from src.motion import verdict as motion_code
@@ -133,7 +133,10 @@ def clip_work(order: Order) -> Callable[[Job], Record]:
     """Load core and detector once; the work then judges a clip and writes its files, the JSON last."""
     if order.threads:
         torch.set_num_threads(order.threads)
-    return partial(judge_job, order, Judge(order.core, order.cfg))
+    judge = Judge(order.core, order.cfg)
+    detector = judge.detector
+    judge.detector = lambda frames, *clip: detector(aloud(frames), *clip)
+    return partial(judge_job, order, judge)
 
 
 def judge_job(order: Order, judge: Judge, job: Job) -> Record:

@@ -8,24 +8,29 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
-from conftest import ROOT, python
+from conftest import ROOT, python, thrust
 from jsonschema import Draft202012Validator
 
 from src import predict
 from src.batch import workers
 from src.batch.inputs import Job
 from src.batch.records import record_of, write_record
+from src.batch.workers import Lost, spawned
 from src.config import Detect, load
 from src.motion.angles import frame_angles
 from src.motion.features import ANGLES
 from src.motion.keypoints import Track
 from src.motion.verdict import STATUSES, Scorer, Verdict
+from src.video import clips as clips_module
+from src.video.overlay import write_film
 
 CORE = ROOT / "data/models/core.pt"
 COUNT = 5
@@ -187,7 +192,43 @@ def test_a_clip_that_hangs_is_given_up_and_the_others_are_judged(clips, tmp_path
     done = python(*arguments(inputs[0], tmp_path / "out", "--time-limit", "40", *inputs[1:]))
     rows = table(tmp_path / "out" / "clips.csv")
     assert done.returncode == 3 and [row["status"] for row in rows] == ["unreadable", "ok", "unreadable"]
-    assert "not done after 40 s" in rows[0]["reason"] and "hang.mp4" in done.stderr
+    assert "nothing of it done for 40 s" in rows[0]["reason"] and "hang.mp4" in done.stderr
+
+
+def slowly(order):
+    """Work whose decoder takes 0.3 s for each batch, and for ever for what follows the last one of ``b.mp4``."""
+    read = clips_module.read
+
+    def slow(path, **how):
+        for batch in read(path, **how):
+            time.sleep(0.3)
+            yield batch
+        time.sleep(600 if path.name == "b.mp4" else 0)
+
+    clips_module.read, predict.make_detector = slow, lambda cfg: closed_form
+    return predict.clip_work(order)
+
+
+def closed_form(frames, fps_hz, size_px):
+    """A detector that looks at no picture."""
+    assert sum(len(batch) for batch, _ in frames) == len(thrust(1).keypoints)
+    return thrust(1)
+
+
+def test_a_long_clip_is_judged_while_it_goes_on_and_given_up_where_it_hangs(tmp_path):
+    wall = np.full((96, 160, 3), 90, np.uint8)
+    jobs = [Job(tmp_path / name, name) for name in ("a.mp4", "b.mp4")]
+    for job in jobs:
+        write_film(job.path, iter([wall] * len(thrust(1).keypoints)), 30.0, (160, 96))
+    cfg = load(Detect, "detect.device=cpu", f"detect.weights={ROOT / 'data/weights'}")
+    order = predict.Order(tmp_path / "out", CORE, cfg, pages="plain", threads=1)
+    batches = len(thrust(1).keypoints) / cfg.batch
+    assert 0.3 * batches > 4.0  # so the limit is less than either the poses or the film take
+    began = time.monotonic()
+    answers = dict(spawned(partial(slowly, order), deque(jobs), 2, 4.0))
+    assert answers[jobs[0]]["status"] == "ok" and (tmp_path / "out/report/a.mp4/film.mp4").is_file()
+    assert answers[jobs[1]] == Lost("nothing of it done for 4 s, killed; --time-limit sets this limit")
+    assert time.monotonic() - began < 300
 
 
 def starts_once(order):

@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     add("--fps", type=float, help="frames per second that the detector sees (default: 30)")
     add("--workers", type=int, default=1, help="clips at once, a process each (default: 1; 0 = none, no time limit)")
     add("--engine", choices=("local", "ray"), default="local", help="where the workers are: here, or on a Ray cluster")
-    add("--time-limit", type=float, default=900.0, help="seconds after which a clip is given up (default: 900)")
+    limit = "give a clip up when nothing of it has been done for so many seconds (default: 900)"
+    add("--time-limit", type=float, default=900.0, help=limit)
     add("--resume", action="store_true", help="leave out clips whose results are there and still true")
     add("--strict", action="store_true", help="stop at the first clip that cannot be read")
     add("--save-poses", action="store_true", help="also write poses/<clip>.npz, and .trc and .mot (OpenSim)")

@@ -1,6 +1,7 @@
 """Processes that can be killed: one clip that crashes or hangs its decoder costs that clip and nothing else.
 
-A job whose process dies is tried once more, at the end: something else may have taken all memory. One that hangs is not.
+A job whose process dies is tried once more, at the end: something else may have taken all memory. One that hangs is not: it
+hangs when its work has not called ``going`` for too long.
 A worker that cannot start is tried again after a pause, while the others go on; the run ends when none is left.
 Workers are spawned, never forked: decord and CUDA hang in a forked process. Each leads a process group, so that what it
 started itself dies with it, and watches its parent, so that no worker outlives a killed run.
@@ -13,13 +14,14 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar
 
 J = TypeVar("J")
 A = TypeVar("A")
+P = TypeVar("P")
 
 
 READY = "ready"
@@ -37,6 +39,11 @@ class Lost:
 
     reason: str
     died: bool = False
+
+
+@dataclass(frozen=True)
+class Going:
+    """A worker's word that it got on with its job."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +66,10 @@ def spawned(
     """Do the jobs in ``count`` processes; yield each with its answer as it ends, in no order.
 
     make: importable or a ``partial`` of it; runs once in each process. todo: hashable jobs, taken from it as processes come
-    free; the caller may add more between answers. A job that takes longer than ``limit_s`` or twice kills its process is
-    ``Lost``, and its process replaced. An exception of the work itself is raised here, so is a ``ValueError`` of ``make``
-    while no worker was ready yet (wrong usage); ``NoWorker`` when there are jobs but no worker can be started for them.
+    free; the caller may add more between answers. A job of which nothing is done for ``limit_s`` (see ``going``) or that kills
+    its process twice is ``Lost``, and its process replaced. An exception of the work itself is raised here, so is a
+    ``ValueError`` of ``make`` while no worker was ready yet (wrong usage); ``NoWorker`` when there are jobs but no worker can
+    be started for them.
     """
     died, begun = set[J](), False
     problem: Exception | None = None
@@ -150,11 +158,13 @@ class _Worker(Generic[J, A]):
             self.unstarted = message.error
         elif message is not None and not self.ready:
             self.ready, self.tries = True, 0
+        elif isinstance(message, Going):
+            self.deadline = time.monotonic() + limit_s
         elif message is not None and self.job is not None:
             job, self.job, self.deadline = self.job, None, float("inf")
             return job, message
         elif time.monotonic() >= self.deadline:
-            return self.lost(f"not done after {limit_s:g} s, killed; --time-limit sets this limit")
+            return self.lost(f"nothing of it done for {limit_s:g} s, killed; --time-limit sets this limit")
         return None
 
     def died(self) -> tuple[J, Lost] | None:
@@ -198,8 +208,27 @@ class _Worker(Generic[J, A]):
         self.pipe.close()
 
 
+_parent: Connection | None = None  # where a worker tells how it gets on
+
+
+def going() -> None:
+    """Tell that a piece of the job at hand is done, from when its time limit counts anew; nothing outside a worker."""
+    if _parent is not None:
+        with contextlib.suppress(OSError):  # the parent is gone, and this process will be
+            _parent.send(Going())
+
+
+def aloud(pieces: Iterable[P]) -> Iterator[P]:
+    """The same pieces of a job; each is told to be ``going``."""
+    for piece in pieces:
+        going()
+        yield piece
+
+
 def _serve(make: Callable[[], Callable[[J], A]], pipe: Connection, pause_s: float) -> None:
     """The worker's side: ready after a pause, then an answer per job, until the parent is gone or the work itself fails."""
+    global _parent
+    _parent = pipe
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from src import __version__
 from src.batch.inputs import file_name
 from src.batch.records import write_text
+from src.batch.workers import going
 from src.motion.faults import FAULTS
 from src.motion.keypoints import Track
 from src.motion.verdict import RepVerdict, Verdict
@@ -53,7 +54,7 @@ def write_page(out: Path, verdict: Verdict, track: Track, model: Mapping[str, An
     folder = page_folder(out, verdict.clip)
     links = {"index": "../index.html", "json": f"../../json/{quote(folder.name)}.json"}
     stills = [Still(top_row(rep, track), folder / f"rep_{rep.rep}.jpg", rep.measures) for rep in verdict.reps]
-    annotate(source.video, track, source.fps_hz, folder / "film.mp4", stills, source.anonymize)
+    annotate(source.video, track, source.fps_hz, folder / "film.mp4", stills, source.anonymize, going)
     page = templates().get_template("clip.html")
     facts = {"verdict": verdict, "track": track, "links": links, "model": model, "anonymized": source.anonymize}
     charts = {"curve": hip_curve(track), "rows": timeline(verdict, track), "reps": reps_of(verdict, track)}

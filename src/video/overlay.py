@@ -1,7 +1,7 @@
 """The skeleton drawn over its clip: an H.264 film that browsers play, and the lockouts with their measured angles."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -39,11 +39,17 @@ class Still:
 
 
 def annotate(
-    video: Path, track: Track, fps_hz: float, film: Path, stills: Sequence[Still], anonymize: bool = False
+    video: Path,
+    track: Track,
+    fps_hz: float,
+    film: Path,
+    stills: Sequence[Still],
+    anonymize: bool = False,
+    going: Callable[[], None] = lambda: None,
 ) -> None:
     """Write the film and the stills of a clip whose track was made at ``fps_hz``; ``ClipError`` when it cannot be read again.
 
-    anonymize: the lifter's head is hidden; while it is nowhere known the whole picture is.
+    anonymize: the lifter's head is hidden; while it is nowhere known the whole picture is. going: called with every picture.
     """
     wanted = {still.row: still for still in stills}
     heads = head_circles(track) if anonymize else None
@@ -52,6 +58,7 @@ def annotate(
         batches = clips.read(video, fps_hz=fps_hz, max_side_px=max(track.size_px))
         frames = (frame for batch, _ in batches for frame in batch)
         for t, (frame, keypoints) in enumerate(zip(frames, track.keypoints, strict=True)):
+            going()
             plain = hide(frame, heads[t]) if heads is not None else frame.copy()
             if t in wanted:
                 save_jpeg(wanted[t].path, lockout(*closer(plain, keypoints), track.skeleton, wanted[t].measures))

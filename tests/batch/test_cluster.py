@@ -29,7 +29,14 @@ def cluster():
 
 
 def test_a_thousand_jobs_are_answered_once_as_by_processes_of_our_own(tmp_path):
-    jobs = ["crash", "exit", f"hang:{tmp_path / 'pid'}", *(f"clip{i}" for i in range(1000)), f"once:{tmp_path / 'a'}"]
+    jobs = [
+        "crash",
+        "exit",
+        f"hang:{tmp_path / 'pid'}",
+        "steady:7",
+        *(f"clip{i}" for i in range(1000)),
+        f"once:{tmp_path / 'a'}",
+    ]
     answers = list(on_ray(partial(make, ""), jobs, 2, 5.0))
     assert not running(int((tmp_path / "pid").read_text()))
     assert len(answers) == len(jobs) and dict(answers) == dict(spawned(partial(make, ""), deque(jobs), 2, 5.0))

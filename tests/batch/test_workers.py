@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from src.batch import workers
-from src.batch.workers import Lost, NoWorker, here, spawned
+from src.batch.workers import Lost, NoWorker, aloud, going, here, spawned
 
 
 def make(tag=""):
@@ -29,6 +29,12 @@ def work(tag, job):
     name, _, argument = job.partition(":")
     if name == "hang":
         Path(argument).write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+        time.sleep(600)
+    if name == "steady":  # for so many seconds
+        for _ in aloud(range(round(2 * float(argument)))):
+            time.sleep(0.5)
+    if name == "stuck":
+        going()
         time.sleep(600)
     if name == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -116,6 +122,18 @@ def test_a_hang_is_killed_with_all_that_it_started(tmp_path):
     lost = answers.pop(f"hang:{tmp_path / 'pid'}")
     assert isinstance(lost, Lost) and "2 s" in lost.reason and answers == {"a": "a", "b": "b"}
     assert not running(int((tmp_path / "pid").read_text()))
+
+
+def test_a_job_may_take_long_but_not_stand_still():
+    began = time.monotonic()
+    answers = dict(spawned(make, deque(["steady:6", "stuck", "a"]), 2, 3.0))
+    lost = answers.pop("stuck")
+    assert isinstance(lost, Lost) and "nothing of it done for 3 s" in lost.reason
+    assert answers == {"steady:6": "steady", "a": "a"} and time.monotonic() - began < 60
+
+
+def test_work_outside_a_worker_tells_nobody():
+    assert list(here(make, ["steady:1"])) == [("steady:1", "steady")]
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,11 @@ def test_variable_rate_is_read_by_its_true_times(tmp_path):
     np.testing.assert_allclose(everything(path, fps_hz=60)[1], np.arange(40) / rate_hz)
 
 
+def test_a_film_that_claims_hours_gives_no_more_pictures_than_it_has_frames(tmp_path):
+    path = make(tmp_path / "hours.mp4", frames=3, ms=[0, 40, 36_000_000])
+    assert probe(path).duration_s >= 36_000 and numbers(path, fps_hz=30.0, reader="pyav") == [0, 1, 2]
+
+
 @pytest.mark.parametrize("reader", clips.READERS)
 @pytest.mark.parametrize(
     ("fps_hz", "expected"), [(30, range(40)), (120, range(40)), (15, range(0, 40, 2)), (1, (0, 30))]
