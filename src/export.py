@@ -184,12 +184,17 @@ def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float, t
     return words
 
 
-def surely_right(share: float, count: int, z: float = 1.96) -> float:
-    """Lower end of the 95 % interval of a share seen in ``count`` cases (Wilson 1927); 0 without a case."""
-    if not count:
-        return 0.0
-    middle, spread = share + z**2 / (2 * count), z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return (middle - spread) / (1 + z**2 / count)
+def surely_right(right: float, count: int) -> float:
+    """Lower end of the exact 95 % interval of a share of which ``right`` of ``count`` were seen (Clopper and Pearson 1934).
+
+    What is broken of ``right`` does not count; 0 without a whole one.
+    """
+    whole, low, high = int(right + 1e-9), 0.0, 1.0
+    for _ in range(40):
+        p = (low + high) / 2
+        as_good = sum(math.comb(count, k) * p**k * (1 - p) ** (count - k) for k in range(whole, count + 1))
+        low, high = (low, p) if as_good > 0.025 else (p, high)
+    return low
 
 
 def proven(
@@ -197,16 +202,15 @@ def proven(
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Thresholds where a fault is claimed only if its claims proved themselves on a folder's validation people; who did not.
 
-    Proved: the share that was right, by person and at the lower end of its 95 % interval (Wilson 1927), is above ``least_right``
-    and above the fault's own share. Others get a ``present`` above 1 and an ``absent`` of 0: the core neither claims nor denies
+    Proved: the share that was right, by person and at the lower end of its 95 % interval, is above ``least_right`` and above the
+    fault's own share. Others get a ``present`` above 1 and an ``absent`` of 0: the core neither claims nor denies
     them. Without a report on that folder, nothing is changed.
     """
-    mute = [
-        key
-        for key, fault in part.get("faults", {}).items()
-        if not surely_right(fault["right_by_person"] or 0.0, fault["claimed_people"])
-        > max(least_right, fault["prevalence"] or 0.0)
-    ]
+    mute = []
+    for key, fault in part.get("faults", {}).items():
+        share, people = fault["right_by_person"] or 0.0, fault["claimed_people"]
+        if not surely_right(share * people, people) > max(least_right, fault["prevalence"] or 0.0):
+            mute.append(key)
     return {key: {"absent": 0.0, "present": 1.01} if key in mute else band for key, band in thresholds.items()}, mute
 
 

@@ -1,4 +1,4 @@
-"""Every command that README and docs show is one that its program takes, and the ones a newcomer types first really run."""
+"""Every command that README and docs show is one that its program takes, and runs, unless ``NOT_RUN`` says why it cannot."""
 
 import importlib
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from dvc.cli import main as dvc
 from dvc.cli import parse_args
 
 from src import import_labels
@@ -28,7 +29,37 @@ from src.video.overlay import write_film
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OWN_PARSERS = ("predict", "import_labels", "benchmark")
+NOT_RUN = {
+    "make train": "hours; with EXPERIMENT=smoke the same stages run below",
+    "make train EXPERIMENT=full": "hours",
+    "make test": "that is these tests",
+    "make setup": "installs from the package registry",
+    "make ui": "serves its pages until it is stopped",
+    "npm ci": "installs from the package registry; tests/consumers does where npm is",
+    "uv pip install --python .venv/bin/python dvc[s3]": "installs from the package registry",
+    "dvc remote add -d store s3://bucket/lockout": "a cloud's; that of a folder runs",
+    "dvc remote add -d store gs://bucket/lockout": "a cloud's",
+    "dvc remote add -d store ssh://you@host/srv/lockout": "another machine's",
+    "dvc remote modify store endpointurl https://host": "of an S3 server, a folder has none",
+    "dvc remote modify --local store ...": "keys of a cloud",
+    "python -m src.export export.aoti=true": "half a minute of compiling; tests/test_export.py does it",
+    "python -m src.benchmark --compare official --mediapipe-python PATH": "needs another interpreter with mediapipe",
+}
+"""Commands that are only parsed, and why."""
+TINY = (
+    "simulate.heights_px=[180] simulate.rates_hz=[10] simulate.train_rates_hz=[10] simulate.reps=[1,1] "
+    "simulate.train_reps=[1,1] simulate.workers=1 imitate.subjects=8 imitate.tracks_per_subject=1 imitate.workers=1 "
+    "train.epochs=1 train.channels=8 train.blocks=3 train.workers=0 evaluate.kernels=84 evaluate.bootstrap=5 stress.bootstrap=5"
+).split()
+QUICK = {
+    "src.benchmark": "--seconds 0 --threads 1 --core-batches 1 --rounds 1 --parts core --device cpu --clip film.mp4".split(),
+    "src.import_labels": [],
+    "--multirun": [*TINY, "hydra.sweeper.n_trials=1"],
+}
+"""What is appended to commands of these modules so that they take seconds; ``TINY`` to those of all others."""
 BIN = Path(sys.executable).parent
+GUIDE = ROOT / "docs/predict.md"
+FENCED_OR_SPAN = r"^```(\w*)\n(.*?)^```$|`([^`]+)`"
 
 
 def blocks(text, language):
@@ -50,9 +81,12 @@ def words_of(line):
 
 
 def commands(page):
-    text = page.read_text(encoding="utf-8")
-    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
-    lines += [span for span in spans(text) if re.match(rf"(\S*/)?({'|'.join(CHECKS)}) ", span)]
+    """Words of each command of a page, in its order, of code blocks and of sentences."""
+    lines = []
+    for language, block, span in re.findall(FENCED_OR_SPAN, page.read_text(encoding="utf-8"), re.S | re.M):
+        lines += block.splitlines() if language == "sh" else []
+        span = " ".join(span.split())
+        lines += [span] if re.match(rf"(\S*/)?({'|'.join(CHECKS)}) ", span) else []
     return [words for line in lines for words in words_of(line)]
 
 
@@ -162,14 +196,21 @@ def test_every_column_and_key_is_explained():
     assert sorted(name for cell in named for name in spans(cell)) == sorted(STATUSES)
 
 
-@pytest.fixture(scope="module")
-def desk(lifter, tmp_path_factory):
-    """A checkout as far as the commands need one, with a newcomer's videos in it."""
-    folder = tmp_path_factory.mktemp("desk")
-    for path in ("src", "conf", "data/models/core.pt", "data/weights"):
+def checkout(folder):
+    """A checkout as far as the commands need one."""
+    for path in ("src", "conf", "data/weights"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).symlink_to(ROOT / path)
+    (folder / "data/models").mkdir()
+    shutil.copy(ROOT / "data/models/core.pt", folder / "data/models")
     (folder / ".venv").symlink_to(BIN.parent)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def desk(lifter, tmp_path_factory):
+    """A checkout with a newcomer's videos in it."""
+    folder = checkout(tmp_path_factory.mktemp("desk"))
     shutil.copy(lifter, folder / "my_set.mp4")
     films = {"folder_of_videos/a b.mp4": 6, "more/monday/c.mov": 6, "data/clips/gym/monday_1.mp4": 48}  # frames
     for path, frames in films.items():
@@ -186,9 +227,18 @@ def shell(line, folder):
     return done.stdout
 
 
+def quick_start():
+    """README's section on judging videos."""
+    return (ROOT / "README.md").read_text().split("## Judge videos")[1].split("\n## ")[0]
+
+
+def judged():
+    """The lines that judge videos, of the quick start and of the guide."""
+    return [block.strip() for text in (quick_start(), GUIDE.read_text()) for block in blocks(text, "sh")]
+
+
 def test_the_quick_start_judges_videos(desk):
-    section = (ROOT / "README.md").read_text().split("## Judge videos")[1].split("\n## ")[0]
-    (line,) = blocks(section, "sh")
+    section, line = quick_start(), judged()[0]
     said = shell(line, desk)
     assert all(name in said for name in ("my_set.mp4", "a b.mp4", "c.mov"))
     promised = [span for row in re.findall(r"^\| (`results.*?) \|", section, re.M) for span in spans(row)]
@@ -199,7 +249,7 @@ def test_the_quick_start_judges_videos(desk):
 
 
 def test_the_commands_of_the_predict_guide_judge_videos(desk):
-    lines = [block.strip() for block in blocks((ROOT / "docs/predict.md").read_text(), "sh")]
+    lines = judged()[1:]
     assert len(lines) == 2 and sum("--engine ray" in line for line in lines) == 1
     for number, line in enumerate(lines):
         out = f"guide{number}/"
@@ -208,14 +258,15 @@ def test_the_commands_of_the_predict_guide_judge_videos(desk):
 
 
 def test_the_library_example_runs(desk, monkeypatch, capsys):
-    (code,) = blocks((ROOT / "docs/predict.md").read_text(), "python")
+    (code,) = blocks(GUIDE.read_text(), "python")
     monkeypatch.chdir(desk)
     exec(code, {})
     first, *reps = capsys.readouterr().out.splitlines()
     assert first == "ok judged" and reps and all("feet_too_far" in rep for rep in reps)
 
 
-def test_labels_are_imported_as_shown(desk, monkeypatch):
+def annotations(folder):
+    """An export of Label Studio and the table of people, as docs/data.md describes them."""
     text = (ROOT / "docs/data.md").read_text()
     (subjects,) = (block for block in blocks(text, "") if block.startswith("clip,subject"))
     marks = [("rep", 1, 40), ("feet_too_far", 5, 40)]
@@ -225,9 +276,13 @@ def test_labels_are_imported_as_shown(desk, monkeypatch):
         for kind, start, end in marks
     ]  # fmt: skip
     task = {"id": 1, "data": {"video": "monday_1.mp4"}, "annotations": [{"id": 1, "completed_by": 1, "result": result}]}
-    (desk / "export.json").write_text(json.dumps([task]))
-    (desk / "subjects.csv").write_text(subjects)
-    (line,) = (block for block in blocks(text, "sh") if "import_labels" in block)
+    (folder / "export.json").write_text(json.dumps([task]))
+    (folder / "subjects.csv").write_text(subjects)
+
+
+def test_labels_are_imported_as_shown(desk, monkeypatch):
+    annotations(desk)
+    (line,) = (block for block in blocks((ROOT / "docs/data.md").read_text(), "sh") if "import_labels" in block)
     ((_, _, module, *arguments),) = words_of(line)
     monkeypatch.chdir(desk)
     monkeypatch.setattr(sys, "argv", [module, *arguments])
@@ -235,3 +290,100 @@ def test_labels_are_imported_as_shown(desk, monkeypatch):
     header, row = (desk / "data/clips/gym/labels.csv").read_text().splitlines()
     assert header.startswith("clip,subject,start_s,end_s,overarch,tuck,feet_too_far,partial_range,view,side")
     assert re.match(r"monday_1.mp4,ann,0\.0*,1\.\d+,0,0,1,0,side,left,", row), row
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A checkout under git and DVC after ``make train EXPERIMENT=smoke``, its outcome where ``make train`` has it."""
+    folder, home = checkout(tmp_path_factory.mktemp("workshop")), tmp_path_factory.mktemp("home")
+    for name in ("Makefile", "README.md", "mkdocs.yml", "dvc.yaml", "docs"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, folder / name)
+    for path, frames in {"film.mp4": 24, "data/clips/gym/monday_1.mp4": 48, "data/clips/x/monday_1.mp4": 48}.items():
+        write_film(folder / path, iter([np.full((48, 64, 3), 90, np.uint8)] * frames), 24.0, (64, 48))
+    annotations(folder)
+    shop = Workshop(folder, home)
+    with pytest.MonkeyPatch.context() as patch:
+        shop.enter(patch)
+        for line in (
+            "git init -b main",
+            "dvc init",
+            "git add .dvc",
+            "git commit -m First",
+            "make train EXPERIMENT=smoke",
+        ):
+            shop.carry_out(line.split(), patch)
+    for name in ("poses", "models", "reports"):
+        shutil.copytree(folder / "data/smoke" / name, folder / "data" / name, dirs_exist_ok=True)
+    return shop
+
+
+class Workshop:
+    """Where commands are carried out, each once."""
+
+    def __init__(self, folder, home):
+        self.folder, self.home, self.ran = folder, home, set()
+
+    def enter(self, patch):
+        """Go there, with a git, DVC and MLflow that know no home, cache or configuration of this machine."""
+        places = {"HOME": "", "XDG_CACHE_HOME": "", "GIT_CONFIG_GLOBAL": "gitconfig", "DVC_SITE_CACHE_DIR": "site"}
+        places |= {"DVC_GLOBAL_CONFIG_DIR": "global", "DVC_SYSTEM_CONFIG_DIR": "system"}
+        people = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        settings = {name: self.home / place for name, place in places.items()} | people
+        for name, value in (settings | {"MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "true"}).items():
+            patch.setenv(name, str(value))
+        patch.chdir(self.folder)
+
+    def carry_out(self, words, patch):
+        """Run a command; python and dvc in this process, which has loaded already what they need."""
+        program, *words = Path(words[0]).name, *words[1:]
+        words = [
+            {"x": str(self.folder), "/mnt/disk/lockout": str(self.home / "disk")}.get(word, word) for word in words
+        ]
+        if (program, *words) in self.ran:
+            return
+        self.ran.add((program, *words))
+        if program == "cd":
+            patch.chdir(*words)
+        elif program == "python":
+            self.run_module(words[1:], patch)
+        elif program == "dvc":
+            assert dvc(words) == 0, words
+        elif program == "make":
+            said = shell(shlex.join(["make", "--silent", "--old-file=setup", "PY=echo python", *words]), ".")
+            for line in said.splitlines():
+                if line.startswith("python "):
+                    self.carry_out(line.split(), patch)
+        elif words[0] == "clone":  # after the commit of .dvc/config that the guide asks for
+            shell(shlex.join(["git", "commit", "-qam", "Place"]) + " && " + shlex.join(["git", *words]), ".")
+        else:
+            shell(shlex.join([program, *words]), ".")
+
+    def run_module(self, words, patch):
+        """``main`` of a module with its arguments and what makes it quick."""
+        quick = next((QUICK[word] for word in words if word in QUICK), TINY)
+        patch.setattr(sys, "argv", [*words, *quick])
+        try:
+            importlib.import_module(words[0]).main()
+        except SystemExit as end:
+            assert not end.code, words
+
+
+@pytest.mark.filterwarnings("ignore")  # as outside of tests
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_a_page_runs(page, workshop, monkeypatch):
+    workshop.enter(monkeypatch)
+    judging = [words for line in judged() for words in words_of(line)]  # run in the tests above
+    for words in commands(page):
+        if plain(words) not in NOT_RUN and words not in judging:
+            workshop.carry_out(words, monkeypatch)
+
+
+def test_only_commands_that_are_shown_are_excused():
+    shown = {plain(words) for page in PAGES for words in commands(page)}
+    assert set(NOT_RUN) <= shown
+
+
+def plain(words):
+    """A command as ``NOT_RUN`` has it."""
+    return " ".join([Path(words[0]).name, *words[1:]])

@@ -197,15 +197,16 @@ def test_a_fault_whose_claims_failed_is_never_claimed():
     assert mute == ["b", "c", "d", "e"] and thresholds["a"] == bands["a"]
     assert all(thresholds[key] == {"absent": 0.0, "present": 1.01} for key in mute)
     assert proven(bands, {}, 0.5) == (bands, [])
-    part["faults"]["a"] |= {"right_by_person": 1.0, "claimed_people": 3}  # all claims of three people are no proof
+    part["faults"]["a"] |= {"right_by_person": 1.0, "claimed_people": 5}  # all claims of five people are no proof
     assert "a" in proven(bands, part, 0.5)[1]
 
 
-def test_how_surely_a_share_is_right():
-    assert surely_right(0.0, 0) == 0.0 and surely_right(1.0, 1) == pytest.approx(0.21, abs=0.01)
-    assert surely_right(0.5, 10**6) == pytest.approx(0.5, abs=0.01) and surely_right(10 / 13, 13) == pytest.approx(
-        0.50, abs=0.01
-    )
+@pytest.mark.parametrize(("right", "count", "least"), [
+    (0, 0, 0.0), (0, 9, 0.0), (1, 1, 0.025), (4, 4, 0.398), (5, 5, 0.478), (6, 6, 0.541), (11, 12, 0.615), (10, 13, 0.462),
+])  # fmt: skip
+def test_how_surely_a_share_is_right(right, count, least):
+    assert surely_right(right, count) == pytest.approx(least, abs=5e-4)  # as in tables of the exact interval
+    assert surely_right(right + 0.5, count) == surely_right(right, count)
 
 
 def test_a_report_on_another_model_is_refused(tmp_path):
