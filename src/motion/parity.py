@@ -59,7 +59,7 @@ def golden_inputs(
         keypoints = torch.cat([pose * size_px + drift + place, score], dim=-1)
         keypoints[torch.rand(batch, length, K, generator=rng) < 0.1] = float("nan")
         keypoints[: batch // 2, :, -6:] = float("nan")
-        keypoints[3::4, :, ::4, 2] = 0.0  # missing as well
+        keypoints[3::4, :, ::4, -1] = 0.0  # missing as well
         keypoints[3::4, length // 4 : length // 2] = float("nan")  # nobody is seen for a while
         keypoints[7::8] = float("nan")
         inputs.append((keypoints, torch.rand(batch, generator=rng) * 50 + 10, frames))
