@@ -80,7 +80,10 @@ def test_the_same_film_in_other_codecs_has_the_same_reps(judge, plain, pictures,
 
 
 def test_a_mirrored_film_has_the_same_verdict(judge, tmp_path):
-    """In a picture larger than the others here: in a tiny one the detector itself sees another person in the mirror."""
+    """In a picture larger than the others here: in a tiny one the detector itself sees another person in the mirror.
+
+    Its outline of the trunk differs in any: probabilities are compared of the faults that the core judges.
+    """
     plain = frames_of(film_lifter(tmp_path / "lifter.mp4", 15.0, (640, 360)))
     a, b = (
         predict.score(encode(tmp_path / f"{name}.mp4", frames, rate_hz=15, crf="10"), judge)[0]
@@ -91,8 +94,10 @@ def test_a_mirrored_film_has_the_same_verdict(judge, tmp_path):
     assert all(one == other for one, other in both if None not in (one, other)) and any(
         None not in pair for pair in both
     )
-    for key in FAULT_KEYS:
-        assert a.probabilities[key] == pytest.approx(b.probabilities[key], abs=0.1), key
+    judged = [key for key in FAULT_KEYS if judge.scorer.thresholds[key]["present"] <= 1]
+    assert judged
+    for key in judged:
+        assert a.probabilities[key] == pytest.approx(b.probabilities[key], abs=0.05), key
 
 
 def test_a_phone_that_turned_its_pictures_or_skipped_some_tells_the_same_reps(judge, plain, pictures, tmp_path):
