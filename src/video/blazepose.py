@@ -36,6 +36,8 @@ LANDMARKS = {
     "left_heel": 29, "right_heel": 30, "left_toe": 31, "right_toe": 32,
 }  # fmt: skip
 """Our names -> BlazePose's numbers."""
+MIRROR = [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(i + 1 - 2 * ((i - 11) % 2) for i in range(11, 33)), *range(33, POINTS)]
+"""The landmark that a mirrored crop shows in place of each."""
 
 Frames = Sequence[Bytes] | Bytes
 """B pictures uint8 (H, W, 3) RGB, all of one size."""
@@ -56,7 +58,7 @@ class Detections:
 
     @property
     def regions(self) -> Doubles:
-        """Regions (D, 4) for the landmark network."""
+        """Regions (D, 5) for the landmark network."""
         return region(self.hips, self.rims)
 
 
@@ -67,7 +69,7 @@ class Pose:
     points: (B, 39, 3) x px, y px of the picture, visibility 0..1. 33 are BlazePose's own, the rest auxiliary.
     presence: (B,) the network's pose flag 0..1; below 0.5 nobody is there.
     masks: (B, 256, 256) logits in crop px, above 0 is person; None when not asked for.
-    regions: (B, 4) what the crops showed.
+    regions: (B, 5) what the crops showed.
     """
 
     points: Doubles
@@ -77,11 +79,11 @@ class Pose:
 
 
 def region(hips: Doubles, rims: Doubles) -> Doubles:
-    """Region (..., 4) that shows a person upright, from the hip centre and a rim point (..., 2) px of their circle."""
+    """Region (..., 5) that shows a person upright, from the hip centre and a rim point (..., 2) px of their circle."""
     x, y = (rims - hips)[..., 0], (rims - hips)[..., 1]
     angle = np.pi / 2 - np.arctan2(-y, x)
     angle = angle - 2 * np.pi * np.floor((angle + np.pi) / (2 * np.pi))
-    return np.concatenate([hips, (2 * REGION_SCALE * np.hypot(x, y))[..., None], angle[..., None]], -1)
+    return np.concatenate([hips, np.stack([2 * REGION_SCALE * np.hypot(x, y), angle, np.ones_like(x)], -1)], -1)
 
 
 def anchors() -> Doubles:
@@ -182,7 +184,7 @@ class BlazePose:
         """People in each of the frames uint8 (B, H, W, 3) RGB."""
         H, W, _ = frames[0].shape
         side = max(H, W)
-        whole = np.tile([W / 2, H / 2, side, 0.0], (len(frames), 1))
+        whole = np.tile([W / 2, H / 2, side, 0.0, 1.0], (len(frames), 1))
         raw, logits = self.detector(crop(self.upload(frames), whole, DETECTOR_PX, "black"))
         boxes, scores = raw.cpu().double().numpy(), logits[..., 0].sigmoid().cpu().double().numpy()  # (B, 2254)
         offset = np.array([(W - side) / 2, (H - side) / 2])
@@ -200,13 +202,14 @@ class BlazePose:
 
     @torch.inference_mode()
     def look(self, frames: Frames, regions: Doubles, masks: bool = False) -> Pose:
-        """Landmarks, and masks if wanted and loaded, of the person in one region (B, 4) of each frame (B, H, W, 3)."""
+        """Landmarks, and masks if wanted and loaded, of the person in one region (B, 5) of each frame (B, H, W, 3)."""
         network = self.outlined if masks and self.outlined is not None else self.landmarks
         raw, presence, heatmaps, *mask = network(crop(self.upload(frames), regions, LANDMARK_PX, "edge"))
         raw = raw.view(-1, POINTS, 5)  # x, y, z, visibility, presence
         spots = refine(raw[..., :2] / LANDMARK_PX, heatmaps).cpu().double().numpy() * LANDMARK_PX
         visibility = raw[..., 3:4].sigmoid().cpu().double().numpy()
         points = np.concatenate([project(spots, regions, LANDMARK_PX), visibility], -1)
+        points = np.where(regions[:, 4, None, None] < 0, points[:, MIRROR], points)
         return Pose(points, presence[:, 0].cpu().double().numpy(), mask[0][..., 0] if mask else None, regions)
 
     def static(self, frames: Frames) -> Pose:
@@ -214,7 +217,7 @@ class BlazePose:
         found = self.detect(frames)
         some = [i for i, people in enumerate(found) if len(people)]
         points, presence = np.full((len(found), POINTS, 3), np.nan), np.zeros(len(found))
-        regions = np.full((len(found), 4), np.nan)
+        regions = np.full((len(found), 5), np.nan)
         if some:
             regions[some] = [found[i].regions[0] for i in some]
             pose = self.look([frames[i] for i in some], regions[some])

@@ -1,7 +1,8 @@
 """Square, turned regions of a picture and the crops that the pose networks see.
 
-A region is (x px, y px, side px, angle rad): the centre, the length of an edge and the clockwise turn of a square. Crop
-pixel (u, v) shows the picture at ``centre + turn(angle) @ ((u, v) / size - 0.5) * side``, as MediaPipe defines it.
+A region is (x px, y px, side px, angle rad, hand): the centre, the length of an edge and the clockwise turn of a square.
+Crop pixel (u, v) shows the picture at ``centre + turn(angle) @ ((u, v) / size - 0.5) * side``, as MediaPipe defines it;
+where the hand is -1 and not 1 the crop is mirrored: u runs the other way.
 """
 
 from collections.abc import Sequence
@@ -28,11 +29,11 @@ FAR_PX = 32767
 
 
 def affine(regions: Doubles, size: int) -> Doubles:
-    """Matrices (B, 2, 3) from crop pixels (u, v, 1) to picture pixels, for regions (B, 4) and crops of ``size`` px."""
-    x, y, side, angle = regions.T
+    """Matrices (B, 2, 3) from crop pixels (u, v, 1) to picture pixels, for regions (B, 5) and crops of ``size`` px."""
+    x, y, side, angle, hand = regions.T
     cos, sin = np.cos(angle) * side / size, np.sin(angle) * side / size
     half = size / 2
-    rows = [cos, -sin, x - half * (cos - sin), sin, cos, y - half * (sin + cos)]
+    rows = [hand * cos, -sin, x - half * (hand * cos - sin), hand * sin, cos, y - half * (hand * sin + cos)]
     return np.stack(rows, -1).reshape(-1, 2, 3)
 
 
@@ -52,7 +53,7 @@ def inverse(points: Doubles, regions: Doubles, size: int) -> Doubles:
 
 
 def crop(frames: Sequence[Bytes] | Bytes | Tensor, regions: Doubles, size: int, border: Border = "edge") -> Tensor:
-    """Grey levels uint8 (B, size, size, 3) of regions (B, 4), one for each of frames uint8 (B, H, W, 3)."""
+    """Grey levels uint8 (B, size, size, 3) of regions (B, 5), one for each of frames uint8 (B, H, W, 3)."""
     matrices = affine(regions, size)
     if isinstance(frames, Tensor):
         return _crop_torch(frames, torch.from_numpy(matrices).to(frames.device), size, border)

@@ -60,8 +60,16 @@ class Person:
             self.regions.append(region(points[HIP_CENTRE, :2], points[RIM, :2]))
             self.lying.append(float(abs(across)))
 
+    def facing(self, regions: Doubles) -> Doubles:
+        """Regions (N, 4 or 5) as (N, 5), mirrored where the head is on the right: the network sees every head on the left.
+
+        It errs otherwise on a mirrored person, and the outline of the back with it.
+        """
+        headed_right = self.heading < 0 if self.heading else np.sin(regions[:, 3]) > 0
+        return np.column_stack([regions[:, :4], np.broadcast_to(np.where(headed_right, -1, 1), len(regions))])
+
     def steady(self, frames: NDArray[np.int64], fps_hz: float) -> Doubles:
-        """Regions (N, 4) at frame numbers (N,): what was seen for seconds around, where it is like now; NaN if nothing.
+        """Regions (N, 5) at frame numbers (N,): what was seen for seconds around, where it is like now; NaN if nothing.
 
         The first mean says where the person is now, the second runs over the reps around but not over another posture.
         """
@@ -74,7 +82,8 @@ class Person:
         turned = np.linalg.norm(now[:, None, 3:] - rows[:, 3:], axis=-1) / LIKE_RAD
         likeness = np.exp(-0.5 * (moved**2 + turned**2))
         mean = _mean(_hann(frames_apart / (STEADY_S * fps_hz + KEY_EVERY)) * likeness, rows)
-        return np.column_stack([mean[:, :2], np.exp(mean[:, 2]), np.arctan2(mean[:, 4], mean[:, 3])])
+        sides, turns = np.exp(mean[:, 2]), np.arctan2(mean[:, 4], mean[:, 3])
+        return self.facing(np.column_stack([mean[:, :2], sides, turns]))
 
 
 def lies(points: Doubles) -> Doubles:
@@ -147,7 +156,7 @@ def _keys(pose: BlazePose, people: list[Person], start: int, block: Sequence[Byt
         wanted = match(people, detections, frame, fps_hz)
         if not wanted:
             continue
-        look = pose.look([keys[i]] * len(wanted), np.array([r for _, r in wanted]))
+        look = pose.look([keys[i]] * len(wanted), np.concatenate([p.facing(r[None]) for p, r in wanted]))
         for j, (person, _) in enumerate(wanted):
             if look.presence[j] >= MIN_SCORE:
                 if not person.frames:
@@ -158,8 +167,8 @@ def _keys(pose: BlazePose, people: list[Person], start: int, block: Sequence[Byt
 
 def match(people: list[Person], detections: Detections, frame: int, fps_hz: float) -> list[tuple[Person, Doubles]]:
     """Regions to look at: detections with whom they continue or begin, and recent people whom the detector missed."""
-    regions = detections.regions.reshape(-1, 4)  # (D, 4)
-    last = np.array([person.regions[-1] for person in people]).reshape(-1, 4)  # (P, 4)
+    regions = detections.regions.reshape(-1, 5)  # (D, 5)
+    last = np.array([person.regions[-1] for person in people]).reshape(-1, 5)  # (P, 5)
     sides = np.maximum(last[:, None, 2], regions[:, 2])
     apart = np.linalg.norm(last[:, None, :2] - regions[:, :2], axis=-1) / sides
     lost = np.array([frame - person.frames[-1] > LOST_S * fps_hz for person in people], bool)
@@ -210,7 +219,7 @@ def _fill(
     frames: Sequence[Bytes],
     regions: Doubles,
 ) -> None:
-    """Keypoints of frames (B, H, W, 3) in regions (B, 4) into rows (B,) of a piece, where the person is there and lies right."""
+    """Keypoints of frames (B, H, W, 3) in regions (B, 5) into rows (B,) of a piece, where the person is there and lies right."""
     look = pose.look(frames, regions, masks=True)
     there = (look.presence >= MIN_SCORE) & ~wrong_way(lies(look.points), heading)
     piece[rows[there]] = posed(look)[there]

@@ -72,22 +72,36 @@ def test_the_gpu_agrees(pose, precision, limit_px):
 @pytest.mark.parametrize("border", ["black", "edge"])
 def test_both_crops_give_the_same_grey_levels(border):
     frames = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3), np.uint8)
-    regions = np.array([[30, 20, 60, 0.0], [10, 30, 45, 1.2], [55.5, 3.3, 12, -2.5]])
+    regions = np.array([[30, 20, 60, 0.0, 1], [10, 30, 45, 1.2, -1], [55.5, 3.3, 12, -2.5, 1]])
     native = crop.crop(frames, regions, 32, border)
     assert torch.equal(native, crop.crop(torch.from_numpy(frames), regions, 32, border))
 
 
 def test_a_crop_shows_what_its_region_says():
     frames = torch.arange(64, dtype=torch.uint8).view(1, 8, 8, 1).repeat(1, 1, 1, 3)
-    same = crop.crop(frames, np.array([[4, 4, 8, 0.0]]), 8)
+    same = crop.crop(frames, np.array([[4, 4, 8, 0.0, 1]]), 8)
     assert torch.equal(same[..., 0], frames[..., 0])
-    black = crop.crop(frames, np.array([[8, 4, 8, 0.0]]), 8, "black")
+    black = crop.crop(frames, np.array([[8, 4, 8, 0.0, 1]]), 8, "black")
     assert torch.equal(black[0, :, :4, 0], frames[0, :, 4:, 0]) and not black[0, :, 4:].any()
 
 
-@given(st.floats(-500, 500), st.floats(-500, 500), st.floats(5, 2000), st.floats(-3.1, 3.1))
-def test_projection_goes_there_and_back(x, y, side, angle):
-    region = np.array([[x, y, side, angle]])
+def test_the_network_sees_one_picture_and_its_mirror_image_alike(pose):
+    """Left becomes right: the same landmarks at mirrored places, in the other side's names."""
+    picture = MAKER["pictures"]()["astronaut"]
+    x, y, side, angle, _ = pose.detect(picture[None])[0].regions[0]
+    width = picture.shape[1]
+    here = pose.look(picture[None], np.array([[x, y, side, angle, 1]]), masks=True)
+    there = pose.look(picture[None, :, ::-1], np.array([[width - 1 - x, y, side, -angle, -1]]), masks=True)
+    names = [name.replace("left", "RIGHT").replace("right", "left").lower() for name in blazepose.LANDMARKS]
+    swapped = there.points[0, [blazepose.LANDMARKS[name] for name in names]]
+    plain = here.points[0, list(blazepose.LANDMARKS.values())]
+    np.testing.assert_allclose(width - 1 - swapped[:, 0], plain[:, 0], atol=0.02)
+    np.testing.assert_allclose(swapped[:, 1:], plain[:, 1:], atol=0.02)
+
+
+@given(st.floats(-500, 500), st.floats(-500, 500), st.floats(5, 2000), st.floats(-3.1, 3.1), st.sampled_from([-1, 1]))
+def test_projection_goes_there_and_back(x, y, side, angle, hand):
+    region = np.array([[x, y, side, angle, hand]])
     points = np.array([[[0.0, 0], [256, 0], [31.5, 200]]])
     back = crop.inverse(crop.project(points, region, 256), region, 256)
     np.testing.assert_allclose(back, points, atol=1e-6)
@@ -97,7 +111,7 @@ def test_projection_goes_there_and_back(x, y, side, angle):
 @pytest.mark.parametrize(("rim", "angle"), [((0, -10), 0.0), ((10, 0), np.pi / 2), ((-10, 0), -np.pi / 2)])
 def test_a_region_turns_the_body_upright(rim, angle):
     region = blazepose.region(np.zeros((1, 2)), np.array([rim], float))
-    np.testing.assert_allclose(region[0], [0, 0, 25, angle], atol=1e-9)
+    np.testing.assert_allclose(region[0], [0, 0, 25, angle, 1], atol=1e-9)
 
 
 def test_overlapping_boxes_become_their_weighted_mean():

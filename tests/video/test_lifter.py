@@ -148,7 +148,7 @@ def test_who_leaves_is_missing_until_back():
 def person_whose_hips_move(height_px):
     person = lifter.Person()
     for t in range(0, 128, 8):
-        pose = Pose(lifting(0)[None].copy(), np.ones(1), None, np.zeros((1, 4)))
+        pose = Pose(lifting(0)[None].copy(), np.ones(1), None, np.zeros((1, 5)))
         pose.points[0, HIP_CENTRE, 1] += height_px(t)
         person.see(t, pose, 0)
     return person.steady(np.arange(128), FPS_HZ)[:, 1]
@@ -164,8 +164,15 @@ def test_regions_ride_with_the_hips():
     assert np.ptp(heights[16:-16]) > 0.75 * 80
 
 
+@pytest.mark.parametrize(("heading", "turn", "hand"), [(2.0, 1.5, 1), (-2.0, -1.5, -1), (0, -1.5, 1), (0, 1.5, -1)])
+def test_the_network_sees_every_head_on_the_left(heading, turn, hand):
+    """By the trunks seen so far; of a newcomer, by the detector's region."""
+    person = lifter.Person(heading=heading)
+    assert person.facing(np.array([[10, 20, 100, turn]])).tolist() == [[10, 20, 100, turn, hand]]
+
+
 def candidate(x, frame=0):
-    person = lifter.Person([frame], [np.array([x, 0.0, 100.0, 0.0])], [1.0])
+    person = lifter.Person([frame], [np.array([x, 0.0, 100.0, 0.0, 1.0])], [1.0])
     return person
 
 
@@ -216,7 +223,7 @@ def test_a_drift_is_no_rhythm():
 def test_masks_give_the_outline():
     points = lifting(45)[None]
     points[0, [25, 26], :2] = (280, 270)
-    region = np.array([[200.0, 300, 400, 0]])
+    region = np.array([[200.0, 300, 400, 0, 1]])
     masks = torch.full((1, 256, 256), -5.0)
     masks[:, 100:148, 20:220] = 5
     keypoints = lifter.posed(Pose(points, np.ones(1), masks, region))[0]
