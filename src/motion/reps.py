@@ -13,12 +13,12 @@ Array = NDArray[np.float64]
 
 MIN_RISE = 0.08
 """Smallest hip excursion of a rep, in body scales (mean of trunk, thigh and shank); a half rep measures about 0.2."""
-MIN_SHARE = 0.33
-"""Smallest excursion as a share of the set's largest; a half rep is one, a fidget is none."""
-CLEAR_SHARE = 0.6
+MIN_SHARE = 0.25
+"""Smallest excursion as a share of the set's largest; the slightest half rep is four tenths, and plates hide some of it."""
+CLEAR_SHARE = 0.75
 """Of the set's rise: so high must a rep come whose fall is cut off, and from below that the first one must begin."""
-SHORT = 0.4
-"""What lasts less than this share of the set's usual rep is a fidget."""
+MIN_EFFORT = 0.3
+"""Of the set's usual ``effort``: what is both lower and shorter is a fidget; a half rep takes its time."""
 MIN_REP_S, MAX_REP_S = 0.5, 15.0
 EDGE = 0.12
 """A rep starts and ends where the hips leave and reach the lowest 12 % of its excursion."""
@@ -64,13 +64,15 @@ def most_shared(start_s: float, end_s: float, others: Sequence[Interval]) -> Int
 
 @dataclass(frozen=True)
 class Motion:
-    """The hip signal of a clip.
+    """The hip signals of a clip.
 
     height: (T,) hips above the line between shoulders and knees, in body scales, smoothed; NaN where nobody was seen.
+    lift: (T,) hips above the shoulders, likewise and smoother; by it reps are found, as plates pull knees up with the hips.
     confidence: 0..1, how far the signal stands out of its own frame-to-frame noise; occluded hips and knees make it small.
     """
 
     height: Array
+    lift: Array
     confidence: float
 
 
@@ -103,20 +105,20 @@ def both_seen(pair: Array) -> NDArray[np.bool_]:
 
 
 def hip_motion(track: Track) -> Motion:
-    """Height of the hips over the line from shoulders to knees: needs no facing, no floor, no still camera."""
+    """Height of the hips over shoulders and knees, and over the shoulders: needs no facing, no floor, no still camera."""
     shoulder, hip, knee, ankle = (steady_middle(track, part) for part in ("shoulder", "hip", "knee", "ankle"))
     lengths = sum(np.linalg.norm(a - b, axis=1) for a, b in ((shoulder, hip), (hip, knee), (knee, ankle)))
-    if not np.isfinite(lengths).any():
-        return Motion(np.full(len(hip), np.nan), 0.0)
-    scale = float(np.nanmedian(lengths)) / 3.0
+    scale = float(np.nanmedian(lengths)) / 3.0 if np.isfinite(lengths).any() else 0.0
     if not scale > 0:
-        return Motion(np.full(len(hip), np.nan), 0.0)
+        nowhere = np.full(len(hip), np.nan)
+        return Motion(nowhere, nowhere, 0.0)
     raw = ((knee + shoulder) / 2.0 - hip)[:, 1] / scale
-    filled = bridge_gaps(raw)
-    smooth = smoothed(filled, track.fps_hz)
-    excursion = float(np.percentile(smooth, 95) - np.percentile(smooth, 5))
+    height = smoothed(bridge_gaps(raw), track.fps_hz)
+    lift = smoothed(bridge_gaps((shoulder - hip)[:, 1] / scale), track.fps_hz, sigma_s=0.16)
+    excursion = float(np.percentile(height, 95) - np.percentile(height, 5))
     confidence = coherence([hip, knee, ankle], scale, track.fps_hz) * min(1.0, excursion / 0.24)
-    return Motion(np.where(far_from_data(raw, track.fps_hz), np.nan, smooth), confidence)
+    far = far_from_data(raw, track.fps_hz)
+    return Motion(np.where(far, np.nan, height), np.where(far, np.nan, lift), confidence)
 
 
 def coherence(points: list[Array], scale: float, fps_hz: float) -> float:
@@ -189,8 +191,8 @@ def find_reps(track: Track) -> list[Rep]:
     """
     motion = hip_motion(track)
     reps: list[Rep] = []
-    for first, last in runs(np.isfinite(motion.height)):
-        reps += reps_in(motion.height[first:last], track.fps_hz, first / track.fps_hz)
+    for first, last in runs(np.isfinite(motion.lift)):
+        reps += reps_in(motion.lift[first:last], motion.height[first:last], track.fps_hz, first / track.fps_hz)
     return reps
 
 
@@ -206,28 +208,41 @@ def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def reps_in(height: Array, fps_hz: float, offset_s: float) -> list[Rep]:
-    """Reps of one unbroken stretch of the hip signal that starts ``offset_s`` into the clip."""
-    best = max((rise for _, rise in rises(turning_points(height, MIN_RISE), height)), default=0.0)
-    points = turning_points(height, max(MIN_RISE, MIN_SHARE * best))
-    tops = [top for top, _ in rises(points, height)]
+def reps_in(lift: Array, height: Array, fps_hz: float, offset_s: float) -> list[Rep]:
+    """Reps of one unbroken stretch of the hip signals, ``offset_s`` into the clip; ``lift`` finds, ``height`` measures them."""
+    best = max((rise for _, rise in rises(turning_points(lift, MIN_RISE), lift)), default=0.0)
+    points = turning_points(lift, max(MIN_RISE, MIN_SHARE * best))
+    tops = [top for top, _ in rises(points, lift)]
     if not tops:
         return []
     lows = [t for t, is_high in points if not is_high]
-    floor, deepest = working_floor(height, tops, lows)
-    highest = float(np.median(np.sort(height[tops])[-3:]))
-    reps = []
+    floor, _ = working_floor(lift, tops, lows)
+    _, deepest = working_floor(height, tops, lows)
+    highest = float(np.median(np.sort(lift[tops])[-3:]))
+    clear, least = (floor + share * (highest - floor) for share in (CLEAR_SHARE, MIN_SHARE))
+    reps, efforts = [], []
     for top in tops:
         before = max(t for t in lows if t < top)
         after = min((t for t in lows if t > top), default=None)
-        clear = floor + CLEAR_SHARE * (highest - floor)
-        level = floor + MIN_SHARE * (highest - floor) if after is not None and height[after] < clear else clear
-        if height[top] >= level and (top > tops[0] or height[before] < clear):
-            rep = bounded(height, before, top, after, floor, fps_hz, offset_s)
-            reps.append(replace(rep, rise=rise_of(height, before, top, deepest)))
-    usual_s = float(np.median([rep.end_s - rep.start_s for rep in reps])) if reps else 0.0
-    least_s = {True: max(MIN_REP_S, SHORT * usual_s), False: MIN_REP_S}  # nobody knows how long a cut-off rep lasted
-    return [rep for rep in reps if least_s[rep.complete] <= rep.end_s - rep.start_s <= MAX_REP_S]
+        level = least if after is not None and lift[after] < clear else clear
+        if lift[top] >= level and (top > tops[0] or lift[before] < clear):
+            rep = bounded(lift, before, top, after, floor, fps_hz, offset_s)
+            low, peak = before + int(height[before:top].argmin()), before + int(height[before:after].argmax())
+            reps.append(replace(rep, rise=rise_of(height, low, peak, deepest)))
+            efforts.append(effort(lift, before, top, after))
+    usual = float(np.median(efforts)) if reps else 0.0
+    return [
+        rep
+        for rep, spent in zip(reps, efforts, strict=True)
+        if MIN_REP_S <= rep.end_s - rep.start_s <= MAX_REP_S
+        and (spent >= MIN_EFFORT * usual or not rep.complete)  # nobody knows how long a cut-off rep lasted
+    ]
+
+
+def effort(lift: Array, before: int, top: int, after: int | None) -> float:
+    """How far a rep rises above its higher low, times the frames it spends above half of that."""
+    low = lift[before] if after is None else max(lift[before], lift[after])
+    return float((lift[top] - low) * np.sum(lift[before:after] > (lift[top] + low) / 2.0))
 
 
 def rises(points: list[tuple[int, bool]], height: Array) -> list[tuple[int, float]]:

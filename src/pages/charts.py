@@ -31,7 +31,7 @@ def path_of(x: Sequence[float], y: Sequence[float]) -> str:
 
 
 def hip_curve(track: Track) -> HipCurve | None:
-    """The hip signal by which reps are found; None where nobody was seen."""
+    """The hips over the line to which they shall rise; None where nobody was seen."""
     height = hip_motion(track).height
     if not np.isfinite(height).any():
         return None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from src.motion.keypoints import HIP_THRUST, Track, mirror
 from src.motion.reps import find_reps, hip_motion, reps_in, rise_of, turning_points, working_floor
 
-HIPS = [HIP_THRUST.index(f"{side}_hip") for side in ("left", "right")]
+HIPS, KNEES = ([HIP_THRUST.index(f"{side}_{part}") for side in ("left", "right")] for part in ("hip", "knee"))
 
 
 def times(track):
@@ -81,6 +81,16 @@ def test_sitting_up_and_fidgeting_are_no_reps():
         after = np.clip((seconds - LEAD_S - 3 * REP_S) / 0.8, 0.0, 1.0)
         keypoints[:, HIPS, 1] -= (height_px * np.sin(np.pi * after) ** 2)[:, None]
         assert len(find_reps(replace(track, keypoints=keypoints))) == expected
+
+
+@pytest.mark.parametrize("pull", [0.5, 1.0, 2.0])
+def test_plates_that_pull_the_knees_up_with_the_hips_hide_no_rep(pull):
+    track = thrust(3, noise_px=1.0)
+    keypoints = track.keypoints.copy()
+    hip_y = keypoints[:, HIPS, 1].mean(axis=1)
+    keypoints[:, KNEES, 1] += pull * (hip_y - hip_y.max())[:, None]
+    found = times(replace(track, keypoints=keypoints))
+    np.testing.assert_allclose(found[:, 1], tops(), atol=0.2)
 
 
 def test_one_shallow_rep_among_deep_ones_still_counts():
@@ -160,7 +170,8 @@ def test_half_reps_before_a_full_one_are_known_as_half():
         ([], 3),
         ([(0.3, 0.7, 0.25)], 3),  # a quick shove of a third of the range before the set
         ([(0.3, 0.8, 0.5)], 3),  # a quick, high one
-        ([(12.8, 14.6, 0.2)], 3),  # a last rise, cut off below six tenths of the range
+        ([(11.6, 12.8, 0.3)], 3),  # one neither very low nor very quick, but both
+        ([(12.8, 14.6, 0.35)], 3),  # a last rise, cut off below three quarters of the range
         ([(12.8, 14.6, 0.4)], 4),  # and one above it
         ([(4.6, 7.2, 0.2)], 3),  # a slow, low rep among the others counts: three instead of two full ones
     ],
@@ -173,4 +184,4 @@ def test_what_is_a_rep_beside_full_ones(moves, counted):
     for first, last, rise in [*(rep for rep in full if rep[0] not in taken), *moves]:
         inside = np.clip((seconds - first) / (last - first), 0, 1)
         height += rise * np.sin(np.pi * inside) ** 2
-    assert len(reps_in(height, 30.0, 0.0)) == counted
+    assert len(reps_in(height, height, 30.0, 0.0)) == counted
