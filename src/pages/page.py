@@ -16,7 +16,7 @@ from src.motion.faults import FAULTS
 from src.motion.keypoints import Track
 from src.motion.verdict import RepVerdict, Verdict
 from src.pages.charts import evidence_area, hip_curve
-from src.pages.words import KINDS, findings, headline, number
+from src.pages.words import KINDS, MEASURED_ON, findings, headline, number, probability
 from src.video.overlay import Still, annotate
 
 
@@ -33,12 +33,14 @@ def templates() -> Environment:
     """The package's templates, escaping everything; a name that is missing is an error."""
     found = Environment(loader=PackageLoader("src.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     found.filters |= {"quote": lambda text: quote(text, safe=""), "number": number, "clock": clock}
+    found.filters["probability"] = probability
     return found
 
 
 def clock(seconds: float) -> str:
     """Minutes and seconds with a tenth."""
-    return f"{int(seconds // 60)}:{seconds % 60:04.1f}"
+    tenths = round(10 * seconds)
+    return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"
 
 
 def page_folder(out: Path, clip: str) -> Path:
@@ -59,7 +61,8 @@ def write_page(out: Path, verdict: Verdict, track: Track, model: Mapping[str, An
     facts = {"verdict": verdict, "track": track, "links": links, "model": model, "anonymized": source.anonymize}
     charts = {"curve": hip_curve(track), "rows": timeline(verdict, track), "reps": reps_of(verdict, track)}
     words = {"headline": headline(verdict), "findings": findings(verdict, model), "version": __version__}
-    html = page.render(**facts, **charts, **words, duration_s=len(track.keypoints) / track.fps_hz)
+    duration_s = len(track.keypoints) / track.fps_hz
+    html = page.render(**facts, **charts, **words, measured_on=MEASURED_ON, duration_s=duration_s)
     write_text(folder / "index.html", html)
 
 

@@ -11,8 +11,6 @@ from src.motion.measure import MEASURED
 from src.motion.verdict import MIN_OBSERVABLE, RepVerdict, Verdict
 
 WORDS = {1: "Fault", 0: "Not seen", None: "No claim"}
-
-
 KINDS = {1: "fault", 0: "clear", None: "open"}
 QUANTITY_WORDS = {
     "hip_top_deg": "Hip angle at lockout",
@@ -22,6 +20,12 @@ QUANTITY_WORDS = {
     "lean_top_deg": "Shin leaning away at lockout, less what a raised trunk explains",
     "rise_ratio": "Hip rise against the best rep",
 }
+MEASURED_ON = {
+    "simulated": "simulated keypoints",
+    "detected/simulated": "rendered video through the pose network",
+}
+"""What the core's metadata call the people it was measured on, in words."""
+CONTRADICTED = "A number below lies beyond its limit: look at that lockout, whether the points sit on the lifter."
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,20 @@ def number(value: float | None, digits: int = 0) -> str:
     return "–" if value is None or not np.isfinite(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
+def probability(p: float) -> str:
+    """Two digits; neither 0.00 nor 1.00, which would sound certain."""
+    return "<0.01" if p < 0.005 else ">0.99" if p >= 0.995 else f"{p:.2f}"
+
+
+def told_apart(p: float, *limits: float) -> list[str]:
+    """A probability and its limits with two digits, or as many as tell them apart."""
+    for digits in (2, 3, 4):
+        if all(f"{p:.{digits}f}" != f"{limit:.{digits}f}" for limit in limits):
+            break
+    said = [f"{value:.{digits}f}" for value in (p, *limits)]
+    return [probability(p), *said[1:]] if digits == 2 else said
+
+
 def headline(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     if verdict.status != "ok":
@@ -50,7 +68,10 @@ def headline(verdict: Verdict) -> str:
     found = [fault.title for fault in FAULTS if (verdict.decisions or {}).get(fault.key) == 1]
     if found:
         return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found) + "."
-    return "No fault claimed." if None in (verdict.decisions or {}).values() else "None of the four faults was seen."
+    decisions = set((verdict.decisions or {}).values())
+    if decisions == {None}:
+        return "None of the four faults could be judged."
+    return "No fault claimed." if None in decisions else "None of the four faults was seen."
 
 
 def findings(verdict: Verdict, model: Mapping[str, Any]) -> list[Finding]:
@@ -83,19 +104,33 @@ def observable(verdict: Verdict, fault: Fault) -> bool:
 
 def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limits: tuple[float, float]) -> str:
     """Why a decision was made or not."""
-    absent, present = limits
+    value, absent, present = told_apart(p, *limits)
     with_it = sum(rep.decisions[fault.key] == 1 for rep in verdict.reps)
     if decision == 1:
-        return f"Probability {p:.2f} is at or above {present:.2f}; claimed in {with_it} of {len(verdict.reps)} reps."
+        return f"Probability {value} is at or above {present}; claimed in {with_it} of {len(verdict.reps)} reps."
     if decision == 0:
-        return f"Probability {p:.2f} is below {absent:.2f}."
+        doubt = " " + CONTRADICTED if beyond_limits(fault, verdict.reps) else ""
+        return f"Probability {value} is below {absent}.{doubt}"
     if verdict.status != "ok":
         return "Nothing is claimed of this clip, as said above."
     if not observable(verdict, fault):
-        return f"Too little of what shows it is visible; it is judged from {' or '.join(view_word(v) for v in fault.views)}."
-    if present > 1:
-        return "This model never judges it: its claims on rendered validation people were too seldom surely right."
-    return f"Probability {p:.2f} lies between {absent:.2f} and {present:.2f}: too close to say."
+        return f"Too little of what shows it is visible: {hidden_by(fault, verdict.view)}."
+    if limits[1] > 1:
+        return "This model never judges it, whatever the probability: on rendered people too few of its claims proved right."
+    return f"Probability {value} lies between {absent} and {present}: too close to say."
+
+
+def hidden_by(fault: Fault, view: str) -> str:
+    """What to change: the view, or what stands in the way."""
+    if view in fault.views:
+        return "plates, arms or clothes may hide it"
+    return f"it is judged from {' or '.join(view_word(v) for v in fault.views)}"
+
+
+def beyond_limits(fault: Fault, reps: Sequence[RepVerdict]) -> bool:
+    """Whether what was measured of any rep lies beyond a limit of the table of faults."""
+    cues = [cue for cue in fault.cues if cue.quantity in MEASURED]
+    return any(cue.judge(float(getattr(rep.measures, cue.quantity))) == 1 for cue in cues for rep in reps)
 
 
 def view_word(view: str) -> str:
@@ -115,6 +150,6 @@ def cues(fault: Fault, reps: Sequence[RepVerdict]) -> list[str]:
         values = [v for rep in reps if np.isfinite(v := float(getattr(rep.measures, cue.quantity)))]
         digits = 0 if unit else 2
         measured = " · ".join(f"{number(value, digits)}{unit}" for value in values) or "not measured"
-        sign = "≥" if cue.present > cue.absent else "≤"
-        lines.append(f"{words}: {measured} (working limit {sign} {cue.present:.{digits}f}{unit})")
+        side = "more" if cue.present > cue.absent else "less"
+        lines.append(f"{words}: {measured} (working limit: {cue.present:.{digits}f}{unit} or {side})")
     return lines

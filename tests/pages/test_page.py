@@ -15,8 +15,8 @@ from src.motion.faults import FAULTS
 from src.motion.verdict import Scorer, judge_track
 from src.pages import page as pages
 from src.pages.charts import hip_curve
-from src.pages.page import Source, write_index, write_page
-from src.pages.words import findings, headline
+from src.pages.page import Source, clock, write_index, write_page
+from src.pages.words import findings, headline, told_apart
 
 pytest_plugins = ["browser"]
 
@@ -109,6 +109,47 @@ def test_a_fault_is_told_with_its_probability_and_limits(decision, p, word, says
     assert ("Feet too far" in headline(verdict)) == (decision == 1)
 
 
+@pytest.mark.parametrize(
+    ("p", "limits", "said"),
+    [
+        (0.3, (0.1, 0.5), ["0.30", "0.10", "0.50"]),
+        (0.002, (0.06, 0.5), ["<0.01", "0.06", "0.50"]),
+        (0.998, (0.06, 0.5), [">0.99", "0.06", "0.50"]),
+        (0.1961, (0.1968, 0.5), ["0.196", "0.197", "0.500"]),
+        (0.5, (0.1, 0.5), ["0.5000", "0.1000", "0.5000"]),
+    ],
+)
+def test_a_probability_is_neither_certain_nor_equal_to_a_limit_that_it_misses(p, limits, said):
+    assert told_apart(p, *limits) == said
+
+
+def test_times_carry_into_the_minute():
+    assert [clock(s) for s in (0.0, 9.96, 59.94, 59.96, 61.25)] == ["0:00.0", "0:10.0", "0:59.9", "1:00.0", "1:01.2"]
+
+
+def test_a_number_beyond_its_limit_is_named_where_the_fault_is_denied():
+    verdict, _ = verdict_of(thrust(2))
+    key = "feet_too_far"
+    verdict = replace(verdict, decisions=verdict.decisions | {key: 0}, probabilities=verdict.probabilities | {key: 0.1})
+    bands = {"thresholds": {fault.key: {"absent": 0.4, "present": 0.6} for fault in FAULTS}}
+    for knee_deg, named in ((90.0, False), (141.0, True)):
+        measures = replace(verdict.reps[1].measures, bend_top_deg=knee_deg, lean_top_deg=0.0)
+        first = replace(verdict.reps[0], measures=replace(measures, bend_top_deg=90.0))
+        changed = replace(verdict, reps=(first, replace(verdict.reps[1], measures=measures)))
+        (found,) = (item for item in findings(changed, bands) if item.fault.key == key)
+        assert ("beyond its limit" in found.why) == named
+
+
+def test_a_hidden_fault_is_not_blamed_on_a_view_that_is_right():
+    verdict, model = verdict_of(thrust(2))
+    unseen = [replace(rep, observability=dict.fromkeys(rep.observability, 0.1)) for rep in verdict.reps]
+    nothing = dict.fromkeys(verdict.decisions)
+    for view, says in (("side", "plates, arms or clothes"), ("frontal", "it is judged from the side")):
+        changed = replace(verdict, status="ok", view=view, reps=tuple(unseen), decisions=nothing)
+        assert all(says in item.why for item in findings(changed, model))
+        assert headline(changed) == "None of the four faults could be judged."
+
+
 def test_what_cannot_be_seen_is_called_not_observable():
     verdict, model = verdict_of(thrust(2, width_m=0.6))
     assert verdict.status == "view_not_observable" and headline(verdict).startswith("From this view")
@@ -141,7 +182,10 @@ def test_an_index_of_many_clips_links_only_pages(tmp_path):
     assert [x for x in Links(html).found if x[0] != "#"] == [
         "a.mp4/rep_1.jpg", "a.mp4/index.html", "b%201.mp4/rep_1.jpg", "b%201.mp4/index.html",
     ]  # fmt: skip
-    assert html.count("Feet too far") == 1
+    assert html.count("Feet too far") == 1 and html.count("✓ none of the four faults seen") == 1
+    write_index(tmp_path, [row | {"tuck": None}])
+    html = (tmp_path / "report/index.html").read_text()
+    assert "no fault claimed" in html and "not judged: tucked pelvis" in html and "✓" not in html
 
 
 PLAY = """(async () => { const film = document.querySelector('video'); await film.play();
