@@ -22,7 +22,7 @@ STATUSES = {
     "several_people": "several people could be the lifter; film one person, or crop the picture",
     "too_short": "too short to hold a rep",
     "no_reps": "a person, but no hip thrust: the hips never rise to a lockout and come down",
-    "view_not_observable": "from this view the faults cannot be seen; film from the side",
+    "view_not_observable": "from this view too little of the faults can be seen; film from the side",
     "low_confidence": "hips or knees are hidden or jump about; measured numbers are shown, no fault is claimed",
     "unreadable": "the file cannot be read as a video",
 }

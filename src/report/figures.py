@@ -103,7 +103,7 @@ def stress_figure(changes: Mapping[str, Any]) -> Figure:
         value, low, high = (np.array([c[name][n] for c in changes.values()]) for n in ("difference", "low", "high"))
         axis.errorbar(value, range(len(changes)), xerr=np.abs([value - low, high - value]), fmt="o", capsize=2)
         axis.axvline(0, color="grey", linewidth=0.8)
-        axis.set_yticks(range(len(changes)), list(changes))
+        axis.set_yticks(range(len(changes)), [f"{name} ({c['reps']} reps)" for name, c in changes.items()])
         axis.set_xlabel(f"change of macro {'F1' if name == 'f1' else 'AP'}")
     axes[0].invert_yaxis()
     return figure
