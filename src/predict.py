@@ -24,7 +24,7 @@ from src.batch.cluster import on_ray
 from src.batch.inputs import InputError, Job, find_jobs, openable
 from src.batch.options import CORE, parser
 from src.batch.poses import pose_paths, save_poses
-from src.batch.progress import Bar
+from src.batch.progress import Bar, looked_up
 from src.batch.records import Record, read_record, record_of, write_record, write_text
 from src.batch.results import Results
 from src.batch.tables import show
@@ -178,7 +178,8 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
     jobs = find_jobs(args.inputs, order.out)
     make_folder(order.out)
     results = Results(order.out, jobs, scorer.labels)
-    todo = [job for job in jobs if not (args.resume and results.resumed(order.done(job)))]
+    seen = looked_up(jobs, args.quiet) if args.resume else jobs  # every clip is read
+    todo = [job for job in seen if not (args.resume and results.resumed(order.done(job)))]
     known = f", {len(jobs) - len(todo)} known already" if args.resume else ""
     pose = f"pose by {order.cfg.detector} {engine_name(order.cfg)} {order.cfg.precision}"
     crew = f"{args.workers} worker{'s' * (args.workers > 1)}" if args.workers else "no worker"

@@ -322,6 +322,17 @@ def test_a_file_that_vanishes_in_a_run_is_a_row(command, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(("options", "shown"), [(["--resume"], True), (["--resume", "--quiet"], False), ([], False)])
+def test_reading_what_may_be_known_already_is_shown(command, tmp_path, monkeypatch, capsys, options, shown):
+    films = [movie(tmp_path / name) for name in ("a.mp4", "b.mp4")]
+    command(*films, "--quiet")
+    capsys.readouterr()
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    assert command(*films, *options)[0] == 0
+    error = capsys.readouterr().err
+    assert ("known already?" in error and "100%" in error) == shown
+
+
 def test_a_file_that_vanishes_before_its_film_is_drawn_is_a_row(command, tmp_path, monkeypatch):
     def gone(*_):
         raise predict.ClipError(tmp_path / "a.mp4", "no such file")

@@ -1,12 +1,20 @@
 """Progress on stderr: how many, how fast, how long still, and every failure as it comes."""
 
 import time
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn, track
 
+from src.batch.inputs import Job
 from src.batch.tables import Row
+
+
+def looked_up(jobs: Sequence[Job], quiet: bool) -> Iterable[Job]:
+    """The same clips one by one, for what is done with each before the first is judged; the bar goes with the last."""
+    console = Console(stderr=True, highlight=False)
+    return track(jobs, "known already?", console=console, transient=True, disable=quiet)
 
 
 class Bar:
