@@ -3,7 +3,8 @@
 An error is split in two. What follows from pose and scene (a point drawn to a plate, a rise seen too small) is a ridge
 regression. The rest is kept clip by clip and lent to others who are filmed alike: its slow part, with gaps and scores, moves
 with the rep; its quick part comes from a clip of no fewer frames a second, for a repeated error is no jitter, and runs in its
-own time. So bias, drift, swaps, gaps and scores of all points come together as they did in a clip.
+own time. So bias, drift, swaps, gaps and scores of all points come together as they did in a clip. Where plates hide a point in
+both clips the detector's guess is lent instead of its error: it knew nothing of the true place.
 
 Everything happens in one frame of reference: the camera on the person's left (others are mirrored), lengths in mean limbs.
 """
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -95,6 +97,13 @@ def causes(filmed: Filmed) -> Array:
     return np.concatenate([scene, pose, depth, hips, hips * pose, skin, skin * depth], axis=1)
 
 
+def stance(filmed: Filmed) -> Array:
+    """True points (T, 31, 2) from the middle between shoulders and knees, in mean limbs."""
+    xy = filmed.upright.keypoints[..., :2].astype(float)
+    held: Array = (xy - (middle(xy, "shoulder") + middle(xy, "knee"))[:, None] / 2) / unit(filmed.upright)
+    return held
+
+
 def errors(filmed: Filmed, seen: Track) -> Floats:
     """Errors (T, 31, 3) of a detected track: x, y in mean limbs, and the score itself; NaN where nothing was seen."""
     true, found = filmed.upright, seen if filmed.side == "left" else mirror(seen)
@@ -124,10 +133,16 @@ def smooth(rows: Array, width: float) -> Array:
 
 @dataclass(frozen=True)
 class Donor:
-    """What the regression left of one clip: slow and quick errors (T, 31, 2), scores (T, 31), the clip's place and reps."""
+    """What the regression left of one clip: slow and quick errors (T, 31, 2), scores (T, 31), the clip's place and reps.
+
+    guess: (T, 31, 2) where the detector put each point but for the quick part, measured as ``stance``; hidden: (T, 31) 1 where
+    plates hide it.
+    """
 
     slow: Floats
     quick: Floats
+    guess: Floats
+    hidden: Floats
     scores: Floats
     fps_hz: float
     place: Array
@@ -151,6 +166,9 @@ class Noise:
         free = np.round((seconds + rng.uniform(0, last / quick.fps_hz)) * quick.fps_hz).astype(int) % (2 * last + 1)
         free = np.minimum(free, 2 * last - free).clip(0, last)  # to and fro
         off = np.einsum("tp,pkc->tkc", causes(filmed), self.weights) + between(slow.slow, moment)
+        both = between(slow.hidden, moment) * (true.keypoints[..., 2] < 1)  # (T, 31)
+        guessed = smooth(both.astype(float), SLOW_S * true.fps_hz)[..., None]
+        off = np.where(guessed > 0, off + guessed * (between(slow.guess, moment) - stance(filmed) - off), off)
         off = off + np.nan_to_num(quick.quick[free])
         seen = np.concatenate([true.keypoints[..., :2] + size * off, between(slow.scores, moment)[..., None]], axis=-1)
         seen[~np.isfinite(seen[..., 0])] = (np.nan, np.nan, 0.0)
@@ -225,7 +243,7 @@ def fit(pairs: Sequence[tuple[Filmed, Track]]) -> Noise:
     known = [_at(causes(filmed), filmed.true.fps_hz, seen) for filmed, seen, _ in rows]
     weights = _ridge(known, [error[..., :2].astype(float) for *_, error in rows])
     donors = [
-        _rest(filmed, seen.fps_hz, error, np.einsum("tp,pkc->tkc", x, weights))
+        _rest(filmed, seen, error, np.einsum("tp,pkc->tkc", x, weights))
         for (filmed, seen, error), x in zip(rows, known, strict=True)
     ]
     return Noise(weights, tuple(donors))
@@ -243,12 +261,16 @@ def _at(rows: Array, fps_hz: float, seen: Track) -> Array:
     return taken
 
 
-def _rest(filmed: Filmed, fps_hz: float, error: Floats, explained: Array) -> Donor:
-    """The donor that a clip makes: what its causes do not explain."""
-    left = error[..., :2] - explained
-    slow = smooth(left, SLOW_S * fps_hz)
-    parts = (slow.astype(np.float32), (left - slow).astype(np.float32), error[..., 2])
-    return Donor(*parts, fps_hz, filmed.place(), filmed.reps)
+def _rest(filmed: Filmed, seen: Track, error: Floats, explained: Array) -> Donor:
+    """The donor that a clip makes: what its causes do not explain, and where hidden points were put."""
+    true, width = filmed.upright.keypoints, SLOW_S * seen.fps_hz
+    place, hidden = (_at(rows, filmed.true.fps_hz, seen) for rows in (stance(filmed), (true[..., 2] < 1).astype(float)))
+    left, put = error[..., :2] - explained, error[..., :2] + place
+    slow, guess = smooth(left, width), smooth(put, width)
+    quick = np.where(hidden[..., None] > 0, put - guess, left - slow)
+    fields = {"slow": slow, "quick": quick, "guess": guess, "hidden": hidden, "scores": error[..., 2]}
+    floats: dict[str, Any] = {name: values.astype(np.float32) for name, values in fields.items()}
+    return Donor(**floats, fps_hz=seen.fps_hz, place=filmed.place(), reps=filmed.reps)
 
 
 def _ridge(causes_: list[Array], errors_: list[Array]) -> Array:
