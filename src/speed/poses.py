@@ -45,7 +45,7 @@ def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]
     """
     rng, (width, height), every = np.random.default_rng(0), PICTURE_PX, lifter.KEY_EVERY
     frames = rng.integers(0, 256, (most, height, width, 3), np.uint8)
-    regions = np.tile([width / 2, height / 2, 0.9 * height, 0.3], (most, 1))
+    regions = np.tile([width / 2, height / 2, 0.9 * height, 0.3, 1.0], (most, 1))
     sizes_px = (DETECTOR_PX, LANDMARK_PX)
     crops = [torch.from_numpy(rng.integers(0, 256, (most, px, px, 3), np.uint8)).to(pose.device) for px in sizes_px]
 
