@@ -42,21 +42,16 @@ def noise():
 
 
 def test_what_the_detector_does_is_done_to_others(noise):
-    bare_hips = 0
     for seed in range(20, 26):
         shot = filmed(seed, 30.0)
+        shot.true.keypoints[..., 2] = 1  # nothing is hidden
         seen = Track(noise.observe(shot, np.random.default_rng(seed)), 30.0, shot.true.size_px, "s")
         off = errors(shot, seen)
         hip = HIP_THRUST.index("left_hip")
         assert np.isnan(seen.keypoints[:, 0, 0]).all() and (seen.keypoints[:, 0, 2] == 0).all()
-        bare = shot.upright.keypoints[:, hip, 2] == 1
-        if bare.any():
-            bare_hips += 1
-            assert abs(np.median(off[bare, hip, 0]) - SHIFT) < 0.02
-        assert abs(np.median(off[:, 13, 0])) < 0.02
+        assert abs(np.median(off[:, hip, 0]) - SHIFT) < 0.02 and abs(np.median(off[:, 13, 0])) < 0.02
         assert 0.005 < np.std(off[:, 13, 1]) < 0.02
         np.testing.assert_allclose(seen.keypoints[:, 1:, 2], 0.7)
-    assert bare_hips >= 3
 
 
 def test_left_and_right_are_the_same_to_the_detector(noise):

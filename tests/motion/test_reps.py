@@ -171,6 +171,7 @@ def test_half_reps_before_a_full_one_are_known_as_half():
         ([(0.3, 0.7, 0.25)], 3),  # a quick shove of a third of the range before the set
         ([(0.3, 0.8, 0.5)], 3),  # a quick, high one
         ([(11.6, 12.8, 0.3)], 3),  # one neither very low nor very quick, but both
+        ([(12.8, 14.6, 0.2)], 3),  # a last rise, cut off low
         ([(12.8, 14.6, 0.35)], 3),  # a last rise, cut off below three quarters of the range
         ([(12.8, 14.6, 0.4)], 4),  # and one above it
         ([(4.6, 7.2, 0.2)], 3),  # a slow, low rep among the others counts: three instead of two full ones
