@@ -178,8 +178,9 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
     jobs = find_jobs(args.inputs, order.out)
     make_folder(order.out)
     results = Results(order.out, jobs, scorer.labels)
-    seen = looked_up(jobs, args.quiet) if args.resume else jobs  # every clip is read
-    todo = [job for job in seen if not (args.resume and results.resumed(order.done(job)))]
+    todo = jobs
+    if args.resume:  # every clip is read
+        todo = [job for job in looked_up(jobs, args.quiet) if not results.resumed(order.done(job))]
     known = f", {len(jobs) - len(todo)} known already" if args.resume else ""
     pose = f"pose by {order.cfg.detector} {engine_name(order.cfg)} {order.cfg.precision}"
     crew = f"{args.workers} worker{'s' * (args.workers > 1)}" if args.workers else "no worker"

@@ -2,8 +2,8 @@
 
 Plain actors, not Ray Data: that has no time limit per item, gives an item that kills its worker to the next one without
 end, and may wait for ever on a worker that is gone (issues 45661 and 62746 of ray-project/ray). The same engine on Ray Data
-2.60 needed a counter of starts, rounds and switches for all that, was as long, and gave its first answers 11 s later. So a clip
-has the same outcome here as on one machine, in the same words; Ray chooses the machine and notices when one is lost.
+2.60 needed a counter of starts, rounds and switches for all that, was hardly shorter, and gave its first answers 11 s later.
+So a clip has the same outcome here as on one machine, in the same words; Ray chooses the machine and notices when one is lost.
 """
 
 import logging
