@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 
 from src.motion.features import lean, pitch, plain_angle, signed_angle
+from src.motion.hips import steady_middle
 from src.motion.keypoints import Track
-from src.motion.reps import steady_middle
 
 
 def frame_angles(track: Track) -> NDArray[np.float64]:

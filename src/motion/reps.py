@@ -7,9 +7,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.keypoints import SKELETONS, Track
-
-Array = NDArray[np.float64]
+from src.motion.hips import Array, hip_motion
+from src.motion.keypoints import Track
 
 MIN_RISE = 0.08
 """Smallest hip excursion of a rep, in body scales (mean of trunk, thigh and shank); a half rep measures about 0.2."""
@@ -60,108 +59,6 @@ def most_shared(start_s: float, end_s: float, others: Sequence[Interval]) -> Int
         return None
     best = others[int(np.argmax(shared))]
     return best if max(shared) > 0.5 * min(end_s - start_s, best.end_s - best.start_s) else None
-
-
-@dataclass(frozen=True)
-class Motion:
-    """The hip signals of a clip.
-
-    height: (T,) hips above the line between shoulders and knees, in body scales, smoothed; NaN where nobody was seen.
-    lift: (T,) hips above the shoulders, likewise and smoother; by it reps are found, as plates pull knees up with the hips.
-    confidence: 0..1, how far the signal stands out of its own frame-to-frame noise; occluded hips and knees make it small.
-    """
-
-    height: Array
-    lift: Array
-    confidence: float
-
-
-def steady_middle(track: Track, part: str) -> Array:
-    """Mean (T, 2) of a left and right point, weighted by score; NaN where both are missing.
-
-    A missing side stands at its usual distance from the other, so that a far side that comes and goes moves nothing.
-    """
-    skeleton = SKELETONS[track.skeleton]
-    pair = track.keypoints[:, [skeleton.index(f"left_{part}"), skeleton.index(f"right_{part}")]].astype(np.float64)
-    usual = (
-        np.nan_to_num(np.nanmedian(pair[:, 0, :2] - pair[:, 1, :2], axis=0)) if both_seen(pair).any() else np.zeros(2)
-    )
-    for side, other, step in ((0, 1, usual), (1, 0, -usual)):
-        gone = ~np.isfinite(pair[:, side, 0])
-        pair[gone, side] = pair[gone, other] + (*step, 0.0)
-    weight = np.where(np.isfinite(pair[..., 0]), pair[..., 2] + 1e-3, 0.0)  # (T, 2)
-    total = weight.sum(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        mean: Array = (np.nan_to_num(pair[..., :2]) * weight[..., None]).sum(axis=1) / np.where(
-            total > 0, total, np.nan
-        )
-    return mean
-
-
-def both_seen(pair: Array) -> NDArray[np.bool_]:
-    """Frames (T,) in which both points of a pair (T, 2, 3) are there."""
-    seen: NDArray[np.bool_] = np.isfinite(pair[:, 0, 0]) & np.isfinite(pair[:, 1, 0])
-    return seen
-
-
-def hip_motion(track: Track) -> Motion:
-    """Height of the hips over shoulders and knees, and over the shoulders: needs no facing, no floor, no still camera."""
-    shoulder, hip, knee, ankle = (steady_middle(track, part) for part in ("shoulder", "hip", "knee", "ankle"))
-    lengths = sum(np.linalg.norm(a - b, axis=1) for a, b in ((shoulder, hip), (hip, knee), (knee, ankle)))
-    scale = float(np.nanmedian(lengths)) / 3.0 if np.isfinite(lengths).any() else 0.0
-    if not scale > 0:
-        nowhere = np.full(len(hip), np.nan)
-        return Motion(nowhere, nowhere, 0.0)
-    raw = ((knee + shoulder) / 2.0 - hip)[:, 1] / scale
-    height = smoothed(bridge_gaps(raw), track.fps_hz)
-    lift = smoothed(bridge_gaps((shoulder - hip)[:, 1] / scale), track.fps_hz, sigma_s=0.16)
-    excursion = float(np.percentile(height, 95) - np.percentile(height, 5))
-    confidence = coherence([hip, knee, ankle], scale, track.fps_hz) * min(1.0, excursion / 0.24)
-    far = far_from_data(raw, track.fps_hz)
-    return Motion(np.where(far, np.nan, height), np.where(far, np.nan, lift), confidence)
-
-
-def coherence(points: list[Array], scale: float, fps_hz: float) -> float:
-    """1 for limbs that move like limbs, towards 0 for points that jump (a plate or a wall hides them)."""
-    step = max(1, round(fps_hz / 15.0))
-    jumps = []
-    for point in points:
-        seen = np.isfinite(point[:, 0])
-        second = np.linalg.norm(point[2 * step :] - 2 * point[step:-step] + point[: -2 * step], axis=1) / scale
-        second = second[np.isfinite(second)]
-        jumps.append(np.percentile(second, 80) if len(second) else 1.0)
-        jumps[-1] += 0.5 * (1.0 - seen.mean())
-    return float(1.0 / (1.0 + (float(np.mean(jumps)) / 0.12) ** 3))
-
-
-def bridge_gaps(signal: Array) -> Array:
-    """The signal with its NaNs bridged by straight lines, ends held."""
-    seen = np.flatnonzero(np.isfinite(signal))
-    bridged: Array = np.interp(np.arange(len(signal)), seen, signal[seen])
-    return bridged
-
-
-def far_from_data(signal: Array, fps_hz: float, gap_s: float = 1.0) -> NDArray[np.bool_]:
-    """True (T,) where the nearest seen frame is more than ``gap_s`` away: no rep is claimed there."""
-    seen = np.flatnonzero(np.isfinite(signal))
-    where = np.arange(len(signal))
-    after = seen[np.searchsorted(seen, where).clip(max=len(seen) - 1)]
-    before = seen[(np.searchsorted(seen, where, side="right") - 1).clip(min=0)]
-    far: NDArray[np.bool_] = np.minimum(abs(after - where), abs(where - before)) > gap_s * fps_hz
-    return far
-
-
-def smoothed(signal: Array, fps_hz: float, median_s: float = 0.2, sigma_s: float = 0.08) -> Array:
-    """Running median against jumps, then a Gaussian; edges are held, so nothing bends at the ends of a clip."""
-    half = max(1, round(median_s * fps_hz / 2))
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, half, mode="edge"), 2 * half + 1)
-    sigma = sigma_s * fps_hz
-    reach = max(1, round(3 * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    flat: Array = np.convolve(
-        np.pad(np.median(windows, axis=1), reach, mode="edge"), kernel / kernel.sum(), mode="valid"
-    )
-    return flat
 
 
 def turning_points(signal: Array, swing: float) -> list[tuple[int, bool]]:
@@ -245,26 +142,26 @@ def effort(lift: Array, before: int, top: int, after: int | None) -> float:
     return float((lift[top] - low) * np.sum(lift[before:after] > (lift[top] + low) / 2.0))
 
 
-def rises(points: list[tuple[int, bool]], height: Array) -> list[tuple[int, float]]:
+def rises(points: list[tuple[int, bool]], signal: Array) -> list[tuple[int, float]]:
     """Every high that a low precedes, with its rise over the higher of its two neighbouring lows."""
     found = []
     for i, (t, is_high) in enumerate(points):
         if is_high and i > 0:
-            lows = [height[points[j][0]] for j in (i - 1, i + 1) if j < len(points)]
-            found.append((t, float(height[t] - max(lows))))
+            lows = [signal[points[j][0]] for j in (i - 1, i + 1) if j < len(points)]
+            found.append((t, float(signal[t] - max(lows))))
     return found
 
 
-def working_floor(height: Array, tops: list[int], lows: list[int]) -> tuple[float, float]:
+def working_floor(signal: Array, tops: list[int], lows: list[int]) -> tuple[float, float]:
     """Where this set's reps start and end: the usual and the deepest low between two tops.
 
     What lies outside the first and the last top says nothing: sitting up does not count as depth.
     """
     between = [t for t in lows if tops[0] < t < tops[-1]]
     if between:
-        return float(np.median(height[between])), float(height[between].min())
+        return float(np.median(signal[between])), float(signal[between].min())
     around = [max(t for t in lows if t < tops[0]), *[t for t in lows if t > tops[-1]][:1]]
-    return float(height[around].max()), float(height[around].max())
+    return float(signal[around].max()), float(signal[around].max())
 
 
 def rise_of(height: Array, before: int, top: int, deepest: float) -> float:
@@ -274,29 +171,29 @@ def rise_of(height: Array, before: int, top: int, deepest: float) -> float:
 
 
 def bounded(
-    height: Array, before: int, top: int, after: int | None, floor: float, fps_hz: float, offset_s: float
+    signal: Array, before: int, top: int, after: int | None, floor: float, fps_hz: float, offset_s: float
 ) -> Rep:
     """Start, top and end of a rep to a fraction of a frame; the top is the middle of the hold."""
-    bottom = max(height[before], min(floor, height[top] - MIN_RISE))
-    rise = height[top] - bottom
-    start = crossing(height, top, before, bottom + EDGE * rise)
-    held = height >= height[top] - 0.1 * rise
+    bottom = max(signal[before], min(floor, signal[top] - MIN_RISE))
+    rise = signal[top] - bottom
+    start = crossing(signal, top, before, bottom + EDGE * rise)
+    held = signal >= signal[top] - 0.1 * rise
     first, last = next((f, la) for f, la in runs(held) if f <= top < la)
-    end, complete = float(len(height) - 1), False
+    end, complete = float(len(signal) - 1), False
     if after is not None:
-        landing = max(height[after], min(floor, height[top] - MIN_RISE))
-        end = crossing(height, top, after, landing + EDGE * (height[top] - landing))
-        complete = bool(height[top] - height[after] >= 0.5 * rise)
+        landing = max(signal[after], min(floor, signal[top] - MIN_RISE))
+        end = crossing(signal, top, after, landing + EDGE * (signal[top] - landing))
+        complete = bool(signal[top] - signal[after] >= 0.5 * rise)
     seconds = [offset_s + frame / fps_hz for frame in (start, (first + last - 1) / 2.0, end)]
     return Rep(seconds[0], seconds[1], seconds[2], complete)
 
 
-def crossing(height: Array, top: int, low: int, level: float) -> float:
+def crossing(signal: Array, top: int, low: int, level: float) -> float:
     """The frame, to a fraction, at which the signal walked from ``top`` towards ``low`` first falls to ``level``."""
     step = 1 if low > top else -1
     t = top
-    while t != low and height[t] > level:
+    while t != low and signal[t] > level:
         t += step
     inner = t - step
-    drop = height[inner] - height[t]
-    return float(inner + step * ((height[inner] - level) / drop if drop > 0 else 0.0))
+    drop = signal[inner] - signal[t]
+    return float(inner + step * ((signal[inner] - level) / drop if drop > 0 else 0.0))

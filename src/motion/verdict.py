@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from src.motion.dataset import MARGIN_S, cut
+from src.motion.hips import hip_motion
 from src.motion.keypoints import Track, middle
 from src.motion.measure import Measures, measure_all, view_of
 from src.motion.model import METADATA, ModelError
-from src.motion.reps import Rep, find_reps, hip_motion, rise_ratios
+from src.motion.reps import Rep, find_reps, rise_ratios
 
 STATUSES = {
     "ok": "judged",

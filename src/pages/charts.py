@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.motion.hips import hip_motion
 from src.motion.keypoints import Track
-from src.motion.reps import hip_motion
 from src.motion.verdict import RepVerdict
 
 WIDTH, HEIGHT = 1000.0, 100.0
