@@ -184,7 +184,7 @@ def _severities(axis: Axes, reps: Sequence[Rep], key: str) -> None:
     ]
     bins = [i / 20 for i in range(ceil(20 * max([1.0, *chain(*asked)])) + 1)]
     axis.hist(asked, bins=bins, stacked=True, color=list(SHADES.values()), label=list(WORDS.values()))
-    axis.set_title(f"{key}: severity (reps); {len(reps) - sum(map(len, asked))} more at 0")
+    axis.set_title(f"{key}: severity (reps)\n{len(reps) - sum(map(len, asked))} more at 0")
     axis.legend(frameon=False, loc="upper left")
 
 
