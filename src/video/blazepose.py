@@ -36,7 +36,7 @@ LANDMARKS = {
     "left_heel": 29, "right_heel": 30, "left_toe": 31, "right_toe": 32,
 }  # fmt: skip
 """Our names -> BlazePose's numbers."""
-MIRROR = [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(i + 1 - 2 * ((i - 11) % 2) for i in range(11, 33)), *range(33, POINTS)]
+MIRROR = [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(i + 1 if i % 2 else i - 1 for i in range(11, 33)), *range(33, POINTS)]
 """The landmark that a mirrored crop shows in place of each."""
 
 Frames = Sequence[Bytes] | Bytes
@@ -55,6 +55,12 @@ class Detections:
     def __len__(self) -> int:
         """Number of people D."""
         return len(self.scores)
+
+    def mirrored(self, width_px: int) -> "Detections":
+        """The same people in the mirrored picture."""
+        turn, origin = np.array([-1, 1]), np.array([width_px - 1, 0])
+        hips, rims, chests = (origin + turn * at for at in (self.hips, self.rims, self.chests))
+        return Detections(hips, rims, chests, self.scores)
 
     @property
     def regions(self) -> Doubles:
@@ -180,15 +186,17 @@ class BlazePose:
         return frames if self.native else torch.as_tensor(np.asarray(frames)).to(self.device)
 
     @torch.inference_mode()
-    def detect(self, frames: Frames) -> list[Detections]:
-        """People in each of the frames uint8 (B, H, W, 3) RGB."""
+    def detect(self, frames: Frames, flip: int = 1) -> list[Detections]:
+        """People in each of the frames uint8 (B, H, W, 3) RGB; with ``flip`` -1 the network is shown them mirrored."""
         H, W, _ = frames[0].shape
         side = max(H, W)
-        whole = np.tile([W / 2, H / 2, side, 0.0, 1.0], (len(frames), 1))
+        middle = W / 2 if flip > 0 else W / 2 - 1  # the same pixel of the mirrored picture
+        whole = np.tile([middle, H / 2, side, 0.0, flip], (len(frames), 1))
         raw, logits = self.detector(crop(self.upload(frames), whole, DETECTOR_PX, "black"))
         boxes, scores = raw.cpu().double().numpy(), logits[..., 0].sigmoid().cpu().double().numpy()  # (B, 2254)
         offset = np.array([(W - side) / 2, (H - side) / 2])
-        return [self._decode(b, s, side, offset) for b, s in zip(boxes, scores, strict=True)]
+        found = [self._decode(b, s, side, offset) for b, s in zip(boxes, scores, strict=True)]
+        return found if flip > 0 else [people.mirrored(W) for people in found]
 
     def _decode(self, raw: Doubles, scores: Doubles, side: int, offset: Doubles) -> Detections:
         """Raw boxes (2254, 12) and scores (2254,) of one picture -> people."""

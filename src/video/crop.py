@@ -1,8 +1,8 @@
 """Square, turned regions of a picture and the crops that the pose networks see.
 
-A region is (x px, y px, side px, angle rad, hand): the centre, the length of an edge and the clockwise turn of a square.
+A region is (x px, y px, side px, angle rad, flip): the centre, the length of an edge and the clockwise turn of a square.
 Crop pixel (u, v) shows the picture at ``centre + turn(angle) @ ((u, v) / size - 0.5) * side``, as MediaPipe defines it;
-where the hand is -1 and not 1 the crop is mirrored: u runs the other way.
+where the flip is -1 and not 1 the crop is mirrored: u runs the other way.
 """
 
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ FAR_PX = 32767
 
 def affine(regions: Doubles, size: int) -> Doubles:
     """Matrices (B, 2, 3) from crop pixels (u, v, 1) to picture pixels, for regions (B, 5) and crops of ``size`` px."""
-    x, y, side, angle, hand = regions.T
+    x, y, side, angle, flip = regions.T
     cos, sin = np.cos(angle) * side / size, np.sin(angle) * side / size
     half = size / 2
-    rows = [hand * cos, -sin, x - half * (hand * cos - sin), hand * sin, cos, y - half * (hand * sin + cos)]
+    rows = [flip * cos, -sin, x - half * (flip * cos - sin), flip * sin, cos, y - half * (flip * sin + cos)]
     return np.stack(rows, -1).reshape(-1, 2, 3)
 
 

@@ -60,13 +60,12 @@ class Person:
             self.regions.append(region(points[HIP_CENTRE, :2], points[RIM, :2]))
             self.lying.append(float(abs(across)))
 
-    def facing(self, regions: Doubles) -> Doubles:
-        """Regions (N, 4 or 5) as (N, 5), mirrored where the head is on the right: the network sees every head on the left.
+    def flipped(self, regions: Doubles) -> Doubles:
+        """Regions (N, 5), mirrored where the head is on the right: the network sees every head on the left.
 
         It errs otherwise on a mirrored person, and the outline of the back with it.
         """
-        headed_right = self.heading < 0 if self.heading else np.sin(regions[:, 3]) > 0
-        return np.column_stack([regions[:, :4], np.broadcast_to(np.where(headed_right, -1, 1), len(regions))])
+        return np.column_stack([regions[:, :4], flips(self.heading, regions[:, 3])])
 
     def steady(self, frames: NDArray[np.int64], fps_hz: float) -> Doubles:
         """Regions (N, 5) at frame numbers (N,): what was seen for seconds around, where it is like now; NaN if nothing.
@@ -83,7 +82,13 @@ class Person:
         likeness = np.exp(-0.5 * (moved**2 + turned**2))
         mean = _mean(_hann(frames_apart / (STEADY_S * fps_hz + KEY_EVERY)) * likeness, rows)
         sides, turns = np.exp(mean[:, 2]), np.arctan2(mean[:, 4], mean[:, 3])
-        return self.facing(np.column_stack([mean[:, :2], sides, turns]))
+        return self.flipped(np.column_stack([mean[:, :2], sides, turns, np.ones_like(turns)]))
+
+
+def flips(heading: float, angles: Doubles) -> Doubles:
+    """-1 where the head is on the right, else 1, for regions of these ``angles`` (N,): by the heading, before any by them."""
+    headed_right = np.full(len(angles), heading < 0) if heading else np.sin(angles) > 0
+    return np.where(headed_right, -1.0, 1.0)
 
 
 def lies(points: Doubles) -> Doubles:
@@ -150,19 +155,32 @@ def blocks(frames: Frames) -> Iterator[tuple[int, list[Bytes]]]:
 def _keys(pose: BlazePose, people: list[Person], start: int, block: Sequence[Bytes], fps_hz: float, batch: int) -> None:
     """Find and continue people on the block's key frames."""
     keys = block[::KEY_EVERY]
-    found = [d for i in range(0, len(keys), batch) for d in pose.detect(keys[i : i + batch])]
-    for i, detections in enumerate(found):
+    for i, detections in enumerate(_detect(pose, people, keys, batch)):
         frame = start + i * KEY_EVERY
         wanted = match(people, detections, frame, fps_hz)
         if not wanted:
             continue
-        look = pose.look([keys[i]] * len(wanted), np.concatenate([p.facing(r[None]) for p, r in wanted]))
+        look = pose.look([keys[i]] * len(wanted), np.concatenate([p.flipped(r[None]) for p, r in wanted]))
         for j, (person, _) in enumerate(wanted):
             if look.presence[j] >= MIN_SCORE:
                 if not person.frames:
                     people.append(person)
                 person.see(frame, look, j)
         _merge(people, frame)
+
+
+def _detect(pose: BlazePose, people: list[Person], keys: Sequence[Bytes], batch: int) -> list[Detections]:
+    """People in each key frame (H, W, 3), shown mirrored to the detector, too, where the heads are on the right."""
+
+    def found(flip: int) -> list[Detections]:
+        return [d for i in range(0, len(keys), batch) for d in pose.detect(keys[i : i + batch], flip)]
+
+    heading = sum(person.heading for person in people)
+    if heading:
+        return found(-1 if heading < 0 else 1)
+    plain = found(1)
+    first = next((seen.regions for seen in plain if len(seen)), None)
+    return plain if first is None or flips(0, first[:, 3])[0] > 0 else found(-1)
 
 
 def match(people: list[Person], detections: Detections, frame: int, fps_hz: float) -> list[tuple[Person, Doubles]]:

@@ -99,9 +99,17 @@ def test_the_network_sees_one_picture_and_its_mirror_image_alike(pose):
     np.testing.assert_allclose(swapped[:, 1:], plain[:, 1:], atol=0.02)
 
 
+def test_people_are_found_alike_in_a_picture_and_its_mirror_image(pose):
+    picture = MAKER["pictures"]()["astronaut"]
+    here, there = pose.detect(picture[None])[0], pose.detect(picture[None, :, ::-1], -1)[0]
+    assert len(here) and np.array_equal(there.scores, here.scores)
+    np.testing.assert_allclose(there.mirrored(picture.shape[1]).hips, here.hips, atol=1e-6)
+    np.testing.assert_allclose(there.regions[:, 3], -here.regions[:, 3], atol=1e-6)
+
+
 @given(st.floats(-500, 500), st.floats(-500, 500), st.floats(5, 2000), st.floats(-3.1, 3.1), st.sampled_from([-1, 1]))
-def test_projection_goes_there_and_back(x, y, side, angle, hand):
-    region = np.array([[x, y, side, angle, hand]])
+def test_projection_goes_there_and_back(x, y, side, angle, flip):
+    region = np.array([[x, y, side, angle, flip]])
     points = np.array([[[0.0, 0], [256, 0], [31.5, 200]]])
     back = crop.inverse(crop.project(points, region, 256), region, 256)
     np.testing.assert_allclose(back, points, atol=1e-6)

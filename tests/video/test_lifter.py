@@ -30,12 +30,13 @@ class FakePose:
     threads, name = 2, "fake"
 
     def __init__(self, people, misses=()):
-        self.people, self.misses, self.detected, self.looked = people, misses, [], []
+        self.people, self.misses, self.detected, self.looked, self.flips = people, misses, [], [], []
 
     def number(self, frame):
         return int(frame[0, 0, 0]) + 256 * int(frame[0, 0, 1])
 
-    def detect(self, frames):
+    def detect(self, frames, flip=1):
+        self.flips.append(flip)
         out = []
         for t in map(self.number, frames):
             self.detected.append(t)
@@ -164,11 +165,19 @@ def test_regions_ride_with_the_hips():
     assert np.ptp(heights[16:-16]) > 0.75 * 80
 
 
-@pytest.mark.parametrize(("heading", "turn", "hand"), [(2.0, 1.5, 1), (-2.0, -1.5, -1), (0, -1.5, 1), (0, 1.5, -1)])
-def test_the_network_sees_every_head_on_the_left(heading, turn, hand):
+@pytest.mark.parametrize(("heading", "turn", "flip"), [(2.0, 1.5, 1), (-2.0, -1.5, -1), (0, -1.5, 1), (0, 1.5, -1)])
+def test_the_network_sees_every_head_on_the_left(heading, turn, flip):
     """By the trunks seen so far; of a newcomer, by the detector's region."""
     person = lifter.Person(heading=heading)
-    assert person.facing(np.array([[10, 20, 100, turn]])).tolist() == [[10, 20, 100, turn, hand]]
+    assert person.flipped(np.array([[10, 20, 100, turn, 1]])).tolist() == [[10, 20, 100, turn, flip]]
+
+
+@pytest.mark.parametrize(("trunk_px", "flips"), [(-100, [1, 1]), (100, [1, -1, -1])])
+def test_the_detector_is_shown_every_head_on_the_left(trunk_px, flips):
+    """A film of two blocks; in the first nobody knows on which side the head is."""
+    pose = FakePose(lambda t: [body((300, 300), (trunk_px, 0))])
+    lifter.follow(pose, frames(2 * lifter.BLOCK), FPS_HZ, SIZE_PX)
+    assert pose.flips == flips
 
 
 def candidate(x, frame=0):
