@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
@@ -93,23 +94,25 @@ def write_parquet(path: Path, rows: Sequence[Row], labels: Sequence[str]) -> Non
 
 
 def show(rows: Sequence[Row], labels: Sequence[str], console: Console) -> None:
-    """The table people read: what was found, what could not be judged, and why; failures were told as they came."""
-    clip = Column("clip", overflow="fold", min_width=16)
-    wide = [Column(name, overflow="fold") for name in ("faults", "not judged")]
-    table = Table(clip, Column("status", no_wrap=True), "view", "reps", *wide)
+    """The table people read, an answer per fault; why a clip has none is said below, failures were told as they came."""
+    clip, status = Column("clip", overflow="fold", min_width=16), Column("status", min_width=10)
+    faults = [Column(label.replace("_", " "), min_width=len("yes 0.00")) for label in labels]
+    table = Table(
+        clip, status, Column("reps", justify="right"), *faults, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
     for row in rows[:SHOWN]:
-        table.add_row(*(escape(str(row[key])) for key in ("clip", "status", "view", "reps")), *findings(row, labels))
+        facts = (escape(str(row["clip"])), str(row["status"]).replace("_", " "), str(row["reps"]))
+        table.add_row(*facts, *(answer(row, label) for label in labels))
     console.print(table)
+    console.print("yes: seen, with its probability; no: looked for and not seen; -: not judged", highlight=False)
     for row in [row for row in rows if row["status"] not in ("ok", "unreadable")][:SHOWN]:
         console.print(f"{row['clip']}: {row['reason']}", markup=False, highlight=False, soft_wrap=True)
     if len(rows) > SHOWN:
         console.print(f"... {len(rows) - SHOWN} more clips in clips.csv", highlight=False)
 
 
-def findings(row: Row, labels: Sequence[str]) -> tuple[str, str]:
-    """Faults of a clip with their probabilities, and what was not judged of it."""
-    found = ", ".join(f"{label} ({row[f'p_{label}']:.2f})" for label in labels if row[label] == 1)
-    unknown = [label for label in labels if row[label] is None]
-    everything = len(unknown) == len(labels)
-    none = "none" if any(row[label] == 0 for label in labels) else ""
-    return found or none, ("everything" if row["reps"] else "") if everything else ", ".join(unknown)
+def answer(row: Row, label: str) -> str:
+    """Whether a clip shows a fault."""
+    if row[label] is None:
+        return "-"
+    return f"yes {row[f'p_{label}']:.2f}" if row[label] else "no"
