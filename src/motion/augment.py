@@ -16,9 +16,11 @@ def refleshed(keypoints: Floats, rng: np.random.Generator) -> Floats:
     chord = hip - shoulder
     back, front = (keypoints[:, rows, :2] for rows in OUTLINES)
     normal = np.stack([-chord[:, 1], chord[:, 0]], axis=-1)  # (T, 2), a trunk long
-    normal = normal * np.where(((front - back).mean(axis=1) * normal).sum(axis=-1) >= 0, 1, -1)[:, None]
-    height = np.nan_to_num(((shoulder + knee) / 2 - hip)[:, 1], nan=0.0)
-    straight = (height - height.min()) / max(float(np.ptp(height)), 1e-6)  # (T,) 0 at the bottom, 1 at lockout
+    ahead, behind = (np.nansum((rows - shoulder[:, None]) * normal[:, None]) for rows in (front, back))
+    normal *= 1 if ahead >= behind else -1  # towards the front
+    height = ((shoulder + knee) / 2 - hip)[:, 1]
+    low, high = (np.nanmin(height), np.nanmax(height)) if np.isfinite(height).any() else (0.0, 0.0)
+    straight = np.nan_to_num((height - low) / max(float(high - low), 1e-6))  # (T,) 0 at the bottom, 1 at lockout
     changed = keypoints.copy()
     for rows, (mean, spread, sink, wide) in zip(OUTLINES, FLESH, strict=True):
         amount = rng.normal(mean, spread) + rng.normal(sink, wide) * straight
