@@ -28,6 +28,15 @@ Detector = Callable[[lifter.Frames, float, tuple[int, int]], Track]
 """(frames as ``clips.read`` gives them, their rate in Hz, (width, height) px) -> the lifter's track."""
 
 
+CODE = (
+    "detect.py", "motion/keypoints.py",
+    *(f"video/{name}.py" for name in (
+        "blazepose", "choice", "clips", "contour", "crop", "engine", "flatbuffer", "keypointrcnn", "lifter", "probe", "tflite",
+    )),
+)  # fmt: skip
+"""Files of ``src`` that make tracks: when one of them changes, tracks are made anew."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One clip and where its track goes; ``problem`` says why it cannot be done at all."""
@@ -98,15 +107,16 @@ def key(path: Path, cfg: Detect) -> str:
     """What a track depends on: the clip's content, the settings that change pixels or networks, the code, the weights."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = (code_and_weights(Path(cfg.weights)), cfg.detector, engine_name(cfg), cfg.precision, cfg.fps_hz)
-    return f"{content} {' '.join(str(value) for value in (*settings, cfg.max_side_px))}\n"
+    networks = (cfg.detector, engine_name(cfg), choose_device(cfg.device).type, cfg.precision)
+    settings = (code_and_weights(Path(cfg.weights)), *networks, cfg.fps_hz, cfg.max_side_px)
+    return f"{content} {' '.join(str(value) for value in settings)}\n"
 
 
 @cache
 def code_and_weights(weights: Path) -> str:
     """Hash of the code that makes tracks and of a weights file; BlazePose's files are fixed by hashes in that code."""
     digest = hashlib.sha256()
-    for path in [*sorted(Path(clips.__file__).parent.glob("*.py")), *([weights] if weights.is_file() else [])]:
+    for path in [*(Path(__file__).parent / name for name in CODE), *([weights] if weights.is_file() else [])]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

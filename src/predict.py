@@ -31,7 +31,6 @@ from src.batch.tables import show
 from src.batch.workers import Lost, NoWorker, aloud, here, spawned
 from src.config import ConfigError, Detect, choose_device, device_name, fail, load, one_line
 from src.detect import Detector, engine_name, key, make_detector, track_clip
-from src.motion import verdict as motion_code
 from src.motion.keypoints import Track
 from src.motion.model import ModelError
 from src.motion.verdict import Scorer, Verdict, judge_track
@@ -92,13 +91,8 @@ class Order:
     def stamp(self, path: Path) -> dict[str, str]:
         """All that a clip's verdict depends on; ``OSError`` when the clip cannot be read."""
         content, _, settings = key(path, self.cfg).strip().partition(" ")
-        device = choose_device(self.cfg.device).type
         extras = f"poses={self.poses} pages={self.pages}"
-        return {
-            "clip": content,
-            "core": core_hash(self.core),
-            "settings": f"{settings} {device} {code_hash()} {extras}",
-        }
+        return {"clip": content, "core": core_hash(self.core), "settings": f"{settings} {code_hash()} {extras}"}
 
     def done(self, job: Job) -> Record | None:
         """The record of a clip that was scored from this very content, core and settings; None when there is work."""
@@ -124,8 +118,11 @@ def core_hash(core: Path) -> str:
 
 @cache
 def code_hash() -> str:
-    """Hash of the code that turns tracks into verdicts."""
-    files = sorted(Path(motion_code.__file__).parent.glob("*.py"))
+    """Hash of the code that turns tracks into verdicts and pages."""
+    folders = (Path(__file__).parent / part for part in ("motion", "pages", "video"))
+    files = (
+        path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".html", ".css")
+    )
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 

@@ -7,6 +7,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from src.detect import CODE
+
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 SETTINGS_ONLY = {"src/config.py", "src/__init__.py", "src/motion/__init__.py", "src/video/__init__.py"}
 """Read by every stage, changing no result: the section of conf/config.yaml is tracked instead."""
@@ -38,6 +40,10 @@ def outputs(stage):
 def test_a_stage_depends_on_exactly_the_code_it_imports(name):
     code = {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")}
     assert code == imports(f"src/{name}.py")
+
+
+def test_tracks_are_made_anew_when_code_that_makes_them_changes():
+    assert {f"src/{name}" for name in CODE} == imports("src/detect.py")
 
 
 @pytest.mark.parametrize("name", STAGES)
