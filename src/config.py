@@ -132,6 +132,8 @@ class Evaluate:
     readme: str
     bootstrap: int
     kernels: int
+    proof: str
+    least_right: float
     seed: int
 
 
@@ -158,8 +160,6 @@ class Export:
     report: Path
     core: Path
     aoti: bool
-    proof: str
-    least_right: float
     tolerance: float
     tolerance_half: float
 
@@ -196,7 +196,7 @@ def section(cfg: DictConfig, kind: type[T]) -> T:
     except (OmegaConfBaseException, KeyError) as error:
         raise ConfigError(f"conf section {name}: {one_line(error)}") from error
     for key, value in vars(checked).items():
-        if isinstance(value, int) and value < 0:
+        if isinstance(value, int | float) and value < 0:
             raise ConfigError(f"conf section {name}: {key} is {value}; it must not be negative")
     return checked  # type: ignore[no-any-return]
 
@@ -271,10 +271,14 @@ def data_versions(folder: Path, root: Path = CONF.parent) -> dict[str, str]:
 
 
 def git_revision() -> str:
-    """Short revision of the working tree, with ``+`` when it has changes; ``unknown`` outside a checkout."""
+    """Short revision of the code, with ``+`` when ``src`` or ``conf`` has changes; ``unknown`` outside a checkout."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=CONF.parent, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
     try:
-        command = ["git", "describe", "--always", "--dirty=+", "--abbrev=10"]
-        done = subprocess.run(command, cwd=CONF.parent, capture_output=True, text=True, check=True)
+        changed = git("status", "--porcelain", "--", "src", "conf")  # what the stages write meanwhile is no code
+        return git("rev-parse", "--short=10", "HEAD") + "+" * bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return done.stdout.strip()

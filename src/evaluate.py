@@ -14,7 +14,7 @@ from src.motion.dataset import Count, Sample, data_hash, load_samples
 from src.motion.heads import HEADS, Head
 from src.motion.labels import LabelError, read_labels
 from src.motion.metrics import resampled
-from src.motion.model import Core, load_model
+from src.motion.model import Core, fingerprint, load_model
 from src.motion.task import HIP_THRUSTS
 from src.motion.truth import read_truth, truth_at
 from src.motion.verdict import Verdict
@@ -38,6 +38,7 @@ from src.report.numbers import (
     judge_decisions,
     judge_fault,
     mean_of_known,
+    surely_right,
     thresholds_of,
     without_nan,
 )
@@ -45,6 +46,8 @@ from src.report.strata import judge_severity, judge_strata
 from src.report.tables import origin, results, write_readme
 
 Verdicts = Mapping[tuple[str, str], Verdict]
+FOLDS = 5
+"""Of validation people: decisions on one are made under thresholds that the others chose."""
 
 
 def parts_of(samples: Sequence[Sample], facts: Mapping[str, Any], path: Path) -> dict[str, list[Sample]]:
@@ -95,6 +98,22 @@ def judge_as_predict(
     ], verdicts
 
 
+def prove(folders: Mapping[str, Mapping[str, Any]], cfg: Evaluate) -> dict[str, Any]:
+    """Of which faults the exported core decides: those whose claims on a folder's validation people were surely right.
+
+    Surely: more often than ``least_right`` and than the fault occurs. ``LabelError`` where the folder has no such people.
+    """
+    if cfg.proof and cfg.proof not in folders:
+        known = ", ".join(folders)
+        raise LabelError(
+            f"evaluate.proof={cfg.proof}: no validation people there, but in {known}; empty = no proof is asked for"
+        )
+    judged = folders[cfg.proof]["faults"] if cfg.proof else {}
+    faults = {key: fault | {"surely_right": surely_right(fault)} for key, fault in judged.items()}
+    never = [key for key, f in faults.items() if not f["surely_right"] > max(cfg.least_right, f["prevalence"])]
+    return {"folder": cfg.proof, "least_right": cfg.least_right, "faults": faults, "never_judged": never}
+
+
 def judge_folder(
     judged: Judged, thresholds: Thresholds, bands: Mapping[str, dict[str, float]], head: Head, cfg: Evaluate
 ) -> dict[str, Any]:
@@ -142,9 +161,12 @@ def work(cfg: Evaluate) -> None:
     tested = [c for c in counts if c.subject in facts["people"]["test"]]
     checked, judged, verdicts = judge_all(core, facts, parts, tested, cfg)
     thresholds = thresholds_of(checked.faults, checked.scores)
-    report: dict[str, Any] = {"revision": git_revision(), "data": data_hash(cfg.poses_dir), "model_data": facts["data"]}
+    report: dict[str, Any] = {"revision": git_revision(), "data": data_hash(cfg.poses_dir)}
+    report |= {"model": fingerprint(cfg.models_dir / "model.pt")}
     held = sorted({s.folder for s in checked.samples})
-    report |= {"validation": {folder: judge_decisions(checked.of(folder)) for folder in held}, "folders": {}}
+    fair = checked.decided_by_others(FOLDS, cfg.seed)
+    report |= {"validation": {folder: judge_decisions(fair.of(folder)) for folder in held}}
+    report |= {"proof": prove(report["validation"], cfg), "folders": {}}
     for folder in sorted({c.folder for c in tested}):
         here = [c for c in tested if c.folder == folder]
         part: dict[str, Any] = {"faults": {}, "macro_average_precision": float("nan"), "people": 0, "strata": {}}

@@ -1,7 +1,6 @@
 """Export the trained core as TorchScript, torch.export, ONNX and AOTInductor package, each only if it equals eager."""
 
 import json
-import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -18,12 +17,13 @@ from torch._inductor.exc import InvalidCxxCompiler
 from torch.export import Dim, ExportedProgram
 
 from src.config import Export, run_stage
-from src.motion.model import METADATA, Core, CoreOutput, ModelError, load_model
+from src.motion.model import INPUTS, METADATA, Core, CoreOutput, load_model, read_report
 from src.motion.parity import golden_inputs, hold_half, hold_parity
 from src.motion.verdict import FORMAT
 
 AXES = {2: "x px, y px", 3: "x, y, z"}
-INPUTS = ("keypoints", "fps_hz", "frames", "rise_ratio")
+NEVER = {"absent": 0.0, "present": 1.01}
+"""Thresholds of a fault that is neither claimed nor denied."""
 
 
 class Plain(nn.Module):
@@ -184,50 +184,14 @@ def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float, t
     return words
 
 
-def surely_right(right: float, count: int) -> float:
-    """Lower end of the exact 95 % interval of a share of which ``right`` of ``count`` were seen (Clopper and Pearson 1934).
-
-    What is broken of ``right`` does not count; 0 without a whole one.
-    """
-    whole, low, high = int(right + 1e-9), 0.0, 1.0
-    for _ in range(40):
-        p = (low + high) / 2
-        as_good = sum(math.comb(count, k) * p**k * (1 - p) ** (count - k) for k in range(whole, count + 1))
-        low, high = (low, p) if as_good > 0.025 else (p, high)
-    return low
-
-
-def proven(
-    thresholds: dict[str, dict[str, float]], part: dict[str, Any], least_right: float
-) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """Thresholds where a fault is claimed only if its claims proved themselves on a folder's validation people; who did not.
-
-    Proved: the share that was right, by person and at the lower end of its 95 % interval, is above ``least_right`` and above the
-    fault's own share. Others get a ``present`` above 1 and an ``absent`` of 0: the core neither claims nor denies
-    them. Without a report on that folder, nothing is changed.
-    """
-    mute = []
-    for key, fault in part.get("faults", {}).items():
-        share, people = fault["right_by_person"] or 0.0, fault["claimed_people"]
-        if not surely_right(share * people, people) > max(least_right, fault["prevalence"] or 0.0):
-            mute.append(key)
-    return {key: {"absent": 0.0, "present": 1.01} if key in mute else band for key, band in thresholds.items()}, mute
-
-
 def work(cfg: Export) -> None:
     """``model.pt`` -> ``core.pt``, ``core.pt2``, ``core.onnx`` and, if wanted, ``core.aoti.pt2``."""
     core, facts = load_model(cfg.models_dir / "model.pt")
-    if cfg.report.exists():
-        report = json.loads(cfg.report.read_text())
-        if report.get("model_data", facts["data"]) != facts["data"]:
-            raise ModelError(f"{cfg.report}: speaks of another model than {cfg.models_dir}; run python -m src.evaluate")
-        facts["metrics"] = report["summary"]
-        facts["thresholds"], mute = proven(
-            facts["thresholds"], report.get("validation", {}).get(cfg.proof, {}), cfg.least_right
-        )
-        if mute:
-            why = f"claims not surely right in more than {100 * cfg.least_right:g} %, validation of {cfg.proof}"
-            print(f"never judged ({why}): {', '.join(mute)}")
+    report = read_report(cfg.report, cfg.models_dir / "model.pt")
+    facts["metrics"] = report["summary"]
+    if never := report["proof"]["never_judged"]:
+        facts["thresholds"] |= dict.fromkeys(never, NEVER)
+        print(f"never judged (the model card says why): {', '.join(never)}")
     paths = {end: cfg.core.with_suffix(end) for end in PACKAGES}
     for path in paths.values():
         path.unlink(missing_ok=True)  # should one fail, none of an older model stays

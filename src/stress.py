@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markdown import Markdown
 
-from src.config import ConfigError, Stress, run_stage
+from src.config import Stress, run_stage
 from src.detect import Detector, make_detector, track_clip
 from src.motion.changes import CHANGES, MIRROR, Change
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import Track
 from src.motion.labels import Label, LabelError, read_labels
-from src.motion.model import load_model
+from src.motion.model import load_model, read_report
 from src.motion.verdict import judge_track
 from src.report.costs import Scores, compare, label_scores, labels_known
 from src.report.figures import save, stress_figure
@@ -58,9 +58,7 @@ def track_path(cfg: Stress, clip: str) -> Path:
 
 def thresholds(cfg: Stress) -> NDArray[np.float64]:
     """The model's thresholds (L,) as ``evaluate`` chose them on validation people."""
-    if not cfg.report.exists():
-        raise ConfigError(f"{cfg.report}: no such report; run python -m src.evaluate first")
-    folders = json.loads(cfg.report.read_text())["folders"].values()
+    folders = read_report(cfg.report, cfg.models_dir / "model.pt")["folders"].values()
     faults = next(part["faults"] for part in folders if part["faults"])
     return np.array([faults[key]["threshold"] for key in FAULT_KEYS])
 

@@ -1,6 +1,7 @@
 """A hip thrust in closed form, on purpose without ``src.motion.kinematics``; small models and tables on top of it."""
 
 import csv
+import json
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; as src does
@@ -24,7 +25,7 @@ from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.kinematics import sample_performance
 from src.motion.labels import COLUMNS, OPTIONAL
-from src.motion.model import Core, save_model
+from src.motion.model import Core, fingerprint, save_model
 from src.motion.person import sample_person
 from src.video.render import render_clip, sample_look
 
@@ -205,12 +206,19 @@ def core_path(tmp_path_factory):
     return path
 
 
+def write_report(path, model, never=(), **more):
+    """What ``evaluate`` leaves for the stages behind it, on this model."""
+    report = {"model": fingerprint(model), "summary": {}, "proof": {"never_judged": list(never)}, "folders": {}}
+    path.write_text(json.dumps(report | more))
+    return path
+
+
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory):
     """The same core as the export stage makes it, compiled too: paths by suffix, and under ``said`` what it printed."""
     folder, said = tmp_path_factory.mktemp("packages"), StringIO()
     save_model(folder / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS)
-    (folder / "evaluate.json").write_text('{"summary": {"simulated": 0.75}, "validation": {}, "folders": {}}')
+    write_report(folder / "evaluate.json", folder / "model.pt", summary={"simulated": 0.75})
     core = folder / "new" / "core.pt"
     with redirect_stdout(said):
         work(replace(load(Export), models_dir=folder, report=folder / "evaluate.json", core=core, aoti=True))

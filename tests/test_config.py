@@ -1,4 +1,6 @@
 import dataclasses
+import re
+import subprocess
 
 import hydra
 import pytest
@@ -6,7 +8,17 @@ import torch
 from conftest import python
 from omegaconf import OmegaConf
 
-from src.config import CONF, SECTIONS, ConfigError, choose_device, data_versions, load, section
+from src import config
+from src.config import (
+    CONF,
+    SECTIONS,
+    ConfigError,
+    choose_device,
+    data_versions,
+    git_revision,
+    load,
+    section,
+)
 
 KINDS = list(SECTIONS.values())
 
@@ -108,3 +120,20 @@ stages:
 """)
     assert data_versions(tmp_path / "data" / "poses", tmp_path) == {"data/poses/detected": "abc.dir"}
     assert data_versions(tmp_path / "data" / "smoke" / "poses", tmp_path) == {}
+
+
+def test_code_that_is_not_committed_is_marked_and_what_stages_write_is_no_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "CONF", tmp_path / "conf")
+    assert git_revision() == "unknown"
+    for folder in ("src", "conf"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.py").write_text("a = 1\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    clean = git_revision()
+    assert re.fullmatch(r"[0-9a-f]{10}", clean)
+    (tmp_path / "dvc.lock").write_text("outs")
+    assert git_revision() == clean
+    (tmp_path / "src" / "a.py").write_text("a = 2\n")
+    assert git_revision() == clean + "+"

@@ -7,7 +7,7 @@ import pytest
 from conftest import FACTS, random_core, thrust, write_labels, write_people
 
 from src.config import Evaluate, load
-from src.evaluate import work
+from src.evaluate import prove, work
 from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES
 from src.motion.labels import LabelError
 from src.motion.model import save_model
@@ -24,7 +24,7 @@ def prepared(folder):
     (folder / "README.md").write_text(f"# before\n{BEGIN}\nold\n{END}\nafter \\1\n")
     return replace(
         load(Evaluate), poses_dir=folder / "poses", models_dir=folder / "models", reports_dir=folder / "reports",
-        readme=str(folder / "README.md"), bootstrap=20, kernels=840,
+        readme=str(folder / "README.md"), bootstrap=20, kernels=840, proof="simulated",
     )  # fmt: skip
 
 
@@ -158,6 +158,40 @@ def test_only_test_people_are_judged(done, settings):
     work(settings)
     before, after = (without_baselines(read_report(run)["folders"]) for run in (done, settings))
     np.testing.assert_equal(after, before)
+
+
+def judged(right, prevalence, people=40):
+    return {"right_by_person": right, "prevalence": prevalence, "claimed_people": people}
+
+
+@pytest.mark.parametrize(("fault", "never"), [
+    (judged(0.8, 0.2), False),
+    (judged(0.6, 0.2), True),  # of 40 people 24: by the lower end 0.43
+    (judged(0.0, 0.1), True),
+    (judged(float("nan"), 0.2, 0), True),  # no claim made
+    (judged(0.8, 0.75), True),  # no better than to claim it of everybody
+    (judged(1.0, 0.2, 5), True),  # all claims of five people are no proof
+    (judged(1.0, 0.2, 6), False),
+])  # fmt: skip
+def test_a_fault_whose_claims_failed_is_never_judged(settings, fault, never):
+    proof = prove({"simulated": {"faults": {"tuck": fault}}}, settings)
+    assert proof["never_judged"] == ["tuck"] * never
+
+
+def test_a_proof_that_nobody_can_give_is_refused_by_name(settings):
+    with pytest.raises(LabelError, match=r"proof=detected/typo.*simulated"):
+        work(replace(settings, proof="detected/typo"))
+    assert (
+        prove({"simulated": {"faults": {"tuck": judged(0.0, 0.1)}}}, replace(settings, proof=""))["never_judged"] == []
+    )
+
+
+def test_the_card_says_which_faults_are_decided_and_why(done):
+    card, proof = (done.reports_dir / "model_card.md").read_text(), read_report(done)["proof"]
+    section = card.partition("## What the exported core decides")[2].partition("## Data")[0]
+    for key in FAULT_KEYS:
+        (row,) = [line for line in section.splitlines() if line.startswith(f"| `{key}`")]
+        assert row.endswith("| no |" if key in proof["never_judged"] else "| yes |")
 
 
 def test_a_person_in_training_and_test_is_refused(settings):

@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import FACTS, random_core, thrust, write_labels
+from conftest import FACTS, random_core, thrust, write_labels, write_report
 
 from src import stress
-from src.config import ConfigError, Stress, load
+from src.config import Stress, load
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import Track
 from src.motion.labels import LabelError
-from src.motion.model import save_model
+from src.motion.model import ModelError, save_model
 from src.report.costs import Scores
 from src.stress import MirrorError, clips_of, hold_mirror, some, work
 
@@ -39,8 +39,8 @@ def settings(tmp_path, monkeypatch):
         tmp_path / "models" / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS | {"people": PEOPLE}
     )
     faults = {key: {"threshold": 0.5} for key in FAULT_KEYS}
-    report = tmp_path / "evaluate.json"
-    report.write_text(json.dumps({"folders": {"empty": {"faults": {}}, "gym": {"faults": faults}}}))
+    folders = {"empty": {"faults": {}}, "gym": {"faults": faults}}
+    report = write_report(tmp_path / "evaluate.json", tmp_path / "models" / "model.pt", folders=folders)
     cfg = load(Stress)
     detect = replace(cfg.detect, poses_dir=tmp_path / "poses", clips_dir=tmp_path / "clips")
     monkeypatch.setattr(stress, "recode", lambda source, target, crf, scale: target.write_text(source.stem))
@@ -65,7 +65,7 @@ def test_every_change_is_paired_and_reported(settings):
             for metric in ("f1", "average_precision"):
                 assert cost[metric]["difference"] is None or abs(cost[metric]["difference"]) < 1e-9
     table = (settings.reports_dir / "stress.md").read_text()
-    assert table.count("\n| ") == len(changes) + 1 and "nan" not in table
+    assert table.count("\n| ") == len(changes) + 2 and "nan" not in table
     assert (settings.reports_dir / "stress.png").stat().st_size > 0
 
 
@@ -88,7 +88,7 @@ def test_only_test_people_and_everybody_once_before_anybody_twice(settings):
 def test_thresholds_come_from_evaluate(settings):
     assert stress.thresholds(settings).tolist() == [0.5] * 4
     settings.report.unlink()
-    with pytest.raises(ConfigError, match=r"evaluate\.json.*src\.evaluate"):
+    with pytest.raises(ModelError, match=r"evaluate\.json.*src\.evaluate"):
         stress.thresholds(settings)
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from src.motion.dataset import Sample, collate, item
 from src.motion.heads import HEADS
-from src.motion.metrics import best_threshold, claim_threshold
+from src.motion.metrics import balanced, claim_band
 from src.motion.model import Core
 
 
@@ -22,21 +22,14 @@ def logits_of(core: Core, samples: list[Sample], batch: int = 64) -> NDArray[np.
 
 
 def fit_calibration(core: Core, samples: list[Sample]) -> dict[str, dict[str, float]]:
-    """Write calibration's scale and bias into the core and return two thresholds per fault, all from validation people.
+    """Write calibration's scale and bias into the core and return the ``claim_band`` of each fault, from validation people.
 
-    From ``present`` on a fault is claimed, below ``absent`` it is denied, between them the model abstains. They are the
-    threshold that is right in 80 % of validation cases and the one with the best F1, in this or the other order; but a claim
-    is never less likely to be right than wrong, nor a denial.
+    Reps that the detector saw count as much in all as the many more that imitate it: on them the core will judge.
     """
     logits = logits_of(core, samples)
     faults = np.stack([s.faults for s in samples]).astype(np.float64)
-    head = HEADS[core.task.head]()
-    scale, bias = head.calibrate(faults, logits)
+    weights, head = balanced([s.tier for s in samples]), HEADS[core.task.head]()
+    scale, bias = head.calibrate(faults, logits, weights)
     core.scale[:], core.bias[:] = torch.from_numpy(scale), torch.from_numpy(bias)
     probabilities = head(torch.from_numpy(logits * scale + bias)).numpy()
-    thresholds = {}
-    for i, key in enumerate(core.task.labels):
-        p = probabilities[:, i]
-        best, claim = best_threshold(faults[:, i], p), claim_threshold(faults[:, i], p)
-        thresholds[key] = {"absent": min(best, claim, 0.5), "present": max(best, claim, 0.5)}
-    return thresholds
+    return {key: claim_band(faults[:, i], probabilities[:, i], weights) for i, key in enumerate(core.task.labels)}

@@ -98,7 +98,7 @@ class FaultModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class Dropout(Callback):
+class RandomStates(Callback):
     """The states that dropout draws from, kept so that a resumed run goes on as an unbroken one would."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -242,10 +242,10 @@ def fit(cfg: Train, train: list[Sample], validation: list[Sample], logger: Logge
     ):
         warnings.filterwarnings("ignore", message=message)
     L.seed_everything(cfg.seed, verbose=False)
-    detected = [s for s in train if s.folder.partition("/")[0] == "detected"]
+    detected = [s for s in train if s.tier == "detected"]
     batches, history = loader(train + detected * (cfg.detected_repeats - 1), cfg, training=True), History()
     module = FaultModule(cfg, cfg.epochs * math.ceil(len(batches) / max(1, cfg.devices)))
-    trainer = trainer_for(cfg, logger, [Dropout(), history])
+    trainer = trainer_for(cfg, logger, [RandomStates(), history])
     trainer.fit(module, batches, loader(validation, cfg, training=False), ckpt_path=checkpoint(cfg))
     if not trainer.is_global_zero:
         return None

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from src.config import CONF, Train, data_versions
 from src.learn.fit import Fitted
 from src.motion.dataset import Batch
-from src.motion.model import Core, load_model
+from src.motion.model import INPUTS, Core, load_model
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns of type hints of its own
@@ -78,9 +78,6 @@ def parameters(cfg: Train) -> dict[str, Any]:
     own = {key: value for key, value in asdict(cfg).items() if key != "sections"}
     sections = {"train": own, **cfg.sections}
     return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
-
-
-INPUTS = ("keypoints", "fps_hz", "frames", "rise_ratio")
 
 
 def outputs_of(core: Core, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

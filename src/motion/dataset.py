@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from src.motion.faults import FAULT_KEYS
@@ -48,6 +49,11 @@ class Sample:
     split: str = ""
     observable: Floats = field(default_factory=lambda: np.full(len(HIP_THRUSTS.labels), np.nan, np.float32))
     severity: Floats = field(default_factory=lambda: np.full(len(HIP_THRUSTS.labels), np.nan, np.float32))
+
+    @property
+    def tier(self) -> str:
+        """First part of its folder: ``detected``, or ``simulated`` for keypoints that nobody detected."""
+        return self.folder.partition("/")[0]
 
 
 class Batch(NamedTuple):
@@ -221,17 +227,20 @@ def item(sample: Sample) -> Item:
     return sample.keypoints, sample.fps_hz, sample.faults, sample.rise_ratio, sample.observable, sample.severity
 
 
+def padded(cuts: Sequence[Floats]) -> Tensor:
+    """Keypoints (N, T, K, D + 1) of reps of different length, NaN behind the shorter ones."""
+    rows = [torch.from_numpy(np.ascontiguousarray(keypoints)) for keypoints in cuts]
+    batch: Tensor = pad_sequence(rows, batch_first=True, padding_value=float("nan"))
+    return batch
+
+
 def collate(items: Sequence[Item]) -> Batch:
     """Pad reps to the longest; padding is NaN."""
-    longest = max(len(keypoints) for keypoints, *_ in items)
-    padded = torch.full((len(items), longest, *items[0][0].shape[1:]), float("nan"))
-    for row, (keypoints, *_) in zip(padded, items, strict=True):
-        row[: len(keypoints)] = torch.from_numpy(np.ascontiguousarray(keypoints))
-    _, rates, faults, ratios, seen, severity = zip(*items, strict=True)
+    cuts, rates, faults, ratios, seen, severity = zip(*items, strict=True)
     return Batch(
-        padded,
+        padded(cuts),
         torch.tensor(rates),
-        torch.tensor([len(keypoints) for keypoints, *_ in items]),
+        torch.tensor([len(keypoints) for keypoints in cuts]),
         torch.from_numpy(np.stack(faults)),
         torch.tensor(ratios, dtype=torch.float32),
         torch.from_numpy(np.stack(seen)),
@@ -263,9 +272,9 @@ class RepDataset(Dataset[Item]):
 
 
 def data_hash(poses_dir: Path) -> str:
-    """Hash of every label and track below ``poses_dir``: says on what a model was trained."""
+    """Hash of every label, truth and track below ``poses_dir``: says on what a model was trained."""
     digest = hashlib.sha256()
-    for path in sorted([*poses_dir.rglob("labels.csv"), *poses_dir.rglob("*.npz")]):
+    for path in sorted(path for kind in ("labels.csv", "truth.csv", "*.npz") for path in poses_dir.rglob(kind)):
         digest.update(path.relative_to(poses_dir).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -29,8 +29,8 @@ class Head(nn.Module):
         """What training minimises, of logits and labels (N, L), NaN where unknown; 0 if nothing is known."""
         raise NotImplementedError
 
-    def calibrate(self, labels: Array, logits: Array) -> tuple[Array, Array]:
-        """Scale and bias (L,) of logits, from validation labels and logits (N, L)."""
+    def calibrate(self, labels: Array, logits: Array, weights: Array | None = None) -> tuple[Array, Array]:
+        """Scale and bias (L,) of logits, from validation labels and logits (N, L), which may weigh differently."""
         raise NotImplementedError
 
     def overall(self, labels: Array, probabilities: Array) -> dict[str, float]:
@@ -49,9 +49,9 @@ class MultiLabel(Head):
         """See ``masked_loss``."""
         return masked_loss(logits, labels)
 
-    def calibrate(self, labels: Array, logits: Array) -> tuple[Array, Array]:
+    def calibrate(self, labels: Array, logits: Array, weights: Array | None = None) -> tuple[Array, Array]:
         """Platt's scale and bias per label."""
-        fitted = [calibrate(labels[:, i], logits[:, i]) for i in range(labels.shape[1])]
+        fitted = [calibrate(labels[:, i], logits[:, i], weights) for i in range(labels.shape[1])]
         return np.array([scale for scale, _ in fitted]), np.array([bias for _, bias in fitted])
 
 
@@ -69,10 +69,11 @@ class SingleLabel(Head):
         loss = cross_entropy(logits, is_there.argmax(dim=1), reduction="none")
         return (loss * known).sum() / known.sum().clamp(min=1)
 
-    def calibrate(self, labels: Array, logits: Array) -> tuple[Array, Array]:
+    def calibrate(self, labels: Array, logits: Array, weights: Array | None = None) -> tuple[Array, Array]:
         """One temperature for all labels, no bias."""
         known, which = one_of(labels)
-        return np.full(labels.shape[1], temperature(which[known], logits[known])), np.zeros(labels.shape[1])
+        scale = temperature(which[known], logits[known], None if weights is None else weights[known])
+        return np.full(labels.shape[1], scale), np.zeros(labels.shape[1])
 
     def overall(self, labels: Array, probabilities: Array) -> dict[str, float]:
         """How often the likeliest label is the one that is there."""

@@ -69,52 +69,78 @@ def chance_calibration_error(probabilities: Array, draws: int = 200, seed: int =
     return float(np.mean(drawn)) if len(p) else float("nan")
 
 
-def best_threshold(labels: Array, probabilities: Array) -> float:
+def best_threshold(labels: Array, probabilities: Array, weights: Array | None = None) -> float:
     """The threshold with the highest F1, midway between two probabilities; 0.5 without a positive or a negative."""
     known = np.isfinite(labels)
-    y, p = labels[known], probabilities[known]
+    y, p, w = labels[known], probabilities[known], weights_of(known, weights)
     if not 0 < y.sum() < len(y):
         return 0.5
     order = np.argsort(-p, kind="stable")
-    hits, chosen = np.cumsum(y[order]), np.arange(1, len(y) + 1)
-    scores = 2 * hits / (chosen + y.sum())
+    hits, chosen = np.cumsum((w * y)[order]), np.cumsum(w[order])
+    scores = 2 * hits / (chosen + (w * y).sum())
     scores[:-1][np.diff(p[order]) == 0] = -1.0
     best = int(np.argmax(scores))
     below = p[order][best + 1] if best + 1 < len(y) else 0.0
     return float((p[order][best] + below) / 2)
 
 
-def claim_threshold(labels: Array, probabilities: Array, target: float = 0.8, least: int = 5) -> float:
+def claim_threshold(
+    labels: Array, probabilities: Array, target: float = 0.8, least: int = 5, weights: Array | None = None
+) -> float:
     """The lowest threshold from which on positives are right in ``target`` of cases, judged on ``least`` or more of them.
 
     Above 1, so that nothing is ever claimed, where no threshold is that precise.
     """
     known = np.isfinite(labels)
-    y, p = labels[known], probabilities[known]
+    y, p, w = labels[known], probabilities[known], weights_of(known, weights)
     order = np.argsort(-p, kind="stable")
-    right = np.cumsum(y[order]) / np.arange(1, len(y) + 1)
+    right = np.cumsum((w * y)[order]) / np.cumsum(w[order])
     last_of_tie = np.append(np.diff(p[order]) != 0, True)
     good = np.flatnonzero((right >= target) & last_of_tie & (np.arange(1, len(y) + 1) >= least))
     return float(p[order][good[-1]]) if len(good) else 1.01
 
 
-def calibrate(labels: Array, logits: Array) -> tuple[float, float]:
+def claim_band(labels: Array, probabilities: Array, weights: Array | None = None) -> dict[str, float]:
+    """From ``present`` on a fault is claimed, below ``absent`` it is denied, between them a model abstains.
+
+    They are the threshold that is right in 80 % of cases and the one with the best F1, in this or the other order; but a
+    claim is never less likely to be right than wrong, nor a denial.
+    """
+    best = best_threshold(labels, probabilities, weights)
+    claim = claim_threshold(labels, probabilities, weights=weights)
+    return {"absent": min(best, claim, 0.5), "present": max(best, claim, 0.5)}
+
+
+def weights_of(known: NDArray[np.bool_], weights: Array | None) -> Array:
+    """Weights of the known rows; without any, each counts once."""
+    return np.ones(int(known.sum())) if weights is None else weights[known]
+
+
+def balanced(kinds: Sequence[str]) -> Array:
+    """Weights (N,) of mean 1 under which every kind counts as much as every other, however many rows it has."""
+    _, which, sizes = np.unique(kinds, return_inverse=True, return_counts=True)
+    even: Array = len(which) / (len(sizes) * sizes[which].astype(float))
+    return even
+
+
+def calibrate(labels: Array, logits: Array, weights: Array | None = None) -> tuple[float, float]:
     """Platt's scale and bias for one fault, fitted by Newton's method with his smoothed targets (Platt 1999).
 
     (1, 0) where validation has no positive or no negative: nothing can be learnt then.
     """
     known = np.isfinite(labels)
     y, z = torch.from_numpy(labels[known]), torch.from_numpy(logits[known].astype(np.float64))
-    positives = float(y.sum())
-    if not 0 < positives < len(y):
+    counts = torch.from_numpy(weights_of(known, weights))
+    positives, negatives = float((counts * y).sum()), float((counts * (1 - y)).sum())
+    if not positives * negatives > 0:
         return 1.0, 0.0
-    target = torch.where(y > 0.5, (positives + 1) / (positives + 2), 1 / (len(y) - positives + 2))
+    target = torch.where(y > 0.5, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     x = torch.stack([z, torch.ones_like(z)], dim=1)
     w = torch.tensor([1.0, 0.0], dtype=torch.float64)
     for _ in range(50):
         p = torch.sigmoid(x @ w)
-        gradient = x.T @ (p - target) + 1e-3 * (w - torch.tensor([1.0, 0.0], dtype=torch.float64))
-        hessian = x.T @ (x * (p * (1 - p))[:, None]) + 1e-3 * torch.eye(2, dtype=torch.float64)
+        gradient = x.T @ (counts * (p - target)) + 1e-3 * (w - torch.tensor([1.0, 0.0], dtype=torch.float64))
+        hessian = x.T @ (x * (counts * p * (1 - p))[:, None]) + 1e-3 * torch.eye(2, dtype=torch.float64)
         step = torch.linalg.solve(hessian, gradient)
         w = w - step / max(1.0, float(step.norm()))
     return float(w[0]), float(w[1])
@@ -132,19 +158,20 @@ def accuracy(labels: Array, probabilities: Array) -> float:
     return float((probabilities.argmax(axis=1) == which)[known].mean()) if known.any() else float("nan")
 
 
-def temperature(which: Rows, logits: Array) -> float:
-    """The factor on logits (n, L) under which their softmax is likeliest, given the true labels (n); 1 without any.
+def temperature(which: Rows, logits: Array, weights: Array | None = None) -> float:
+    """The factor on logits (n, L) under which their softmax is likeliest, given true labels and weights (n); 1 without any.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017), with targets smoothed as Platt does: a few reps that are all
     right are no proof of certainty.
     """
-    n, L = logits.shape  # noqa: N806
+    n, L = logits.shape
+    counts = weights_of(np.ones(n, bool), weights)[:, None]
     target = (np.eye(L)[which] * n + 1.0 / L) / (n + 1.0)
     low, high = 1e-2, 1e2
     for _ in range(60 if n else 0):  # the likelihood has one peak: walk to where its slope is 0
         middle = (low * high) ** 0.5
         p = torch.softmax(torch.from_numpy(middle * logits), dim=1).numpy()
-        low, high = (middle, high) if ((p - target) * logits).sum() < 0 else (low, middle)
+        low, high = (middle, high) if (counts * (p - target) * logits).sum() < 0 else (low, middle)
     return float((low * high) ** 0.5)
 
 

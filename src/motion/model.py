@@ -5,6 +5,8 @@ Recurrent Networks for Sequence Modeling" (2018), made symmetric in time: a rep 
 whole of inference: resampling, gap masking, mirroring, normalising, network and calibration live in its graph.
 """
 
+import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
@@ -17,6 +19,9 @@ from src.motion.coordinates import Coordinates, Shown
 from src.motion.features import Features, Pose
 from src.motion.heads import HEADS
 from src.motion.task import HIP_THRUSTS, Task, views_of
+
+INPUTS = ("keypoints", "fps_hz", "frames", "rise_ratio")
+"""What a core is called with; ``CoreOutput`` is what it answers."""
 
 
 class CoreOutput(NamedTuple):
@@ -178,7 +183,7 @@ def lower_median(x: Tensor) -> Tensor:
     return x.sort(dim=1).values[:, (x.size(1) - 1) // 2]
 
 
-def spread_back(frames: Tensor, T: int, M: int) -> Tensor:  # noqa: N803
+def spread_back(frames: Tensor, T: int, M: int) -> Tensor:
     """Linear interpolation (N, T, M) from M samples back to T rows; rows of padding are 0."""
     t = torch.arange(T, device=frames.device, dtype=torch.float32)[None]  # (1, T)
     last = (frames.to(torch.float32) - 1.0).clamp(min=1.0)[:, None]  # (N, 1)
@@ -203,6 +208,22 @@ def save_model(path: Path, core: Core, settings: dict[str, float], facts: dict[s
     saved = {"task": asdict(core.task), "settings": settings, "state": core.state_dict(), "facts": facts}
     torch.save(saved, part)
     part.replace(path)
+
+
+def fingerprint(path: Path) -> str:
+    """Hash of a model file's content, by which a report says of which model it speaks."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def read_report(path: Path, model: Path) -> dict[str, Any]:
+    """What ``evaluate`` reported on this very model; ``ModelError`` for none, or one on another model."""
+    try:
+        report: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such report; run python -m src.evaluate first") from None
+    if report.get("model") != fingerprint(model):
+        raise ModelError(f"{path}: speaks of another model than {model}; run python -m src.evaluate")
+    return report
 
 
 def load_model(path: Path) -> tuple[Core, dict[str, Any]]:

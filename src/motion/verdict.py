@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src.motion.dataset import MARGIN_S, cut
+from src.motion.dataset import MARGIN_S, cut, padded
 from src.motion.hips import hip_motion
 from src.motion.keypoints import Track, middle
 from src.motion.measure import Measures, measure_all, view_of
@@ -100,13 +100,10 @@ class Scorer:
         """Verdict of every rep of a set, one batch; reps feel each other only through who rose how far."""
         cuts = [cut(track, rep) for rep in reps]
         frames = torch.tensor([len(keypoints) for keypoints in cuts])
-        batch = torch.full((len(cuts), int(frames.max()), *cuts[0].shape[1:]), float("nan"))
-        for row, keypoints in zip(batch, cuts, strict=True):
-            row[: len(keypoints)] = torch.from_numpy(keypoints)
         rates = torch.full((len(cuts),), track.fps_hz)
         ratios = torch.tensor(rise_ratios(list(reps)), dtype=torch.float32)
         with torch.no_grad():
-            out = self.core(*(x.to(self.device) for x in (batch, rates, frames, ratios)))
+            out = self.core(*(x.to(self.device) for x in (padded(cuts), rates, frames, ratios)))
         p, evidence, seen = (x.double().cpu().numpy() for x in out)  # (N, L), (N, T, L), (N, L)
         measures = measure_all(track, list(reps))
         return [self.verdict(i + 1, rep, track, p[i], evidence[i], seen[i], measures[i]) for i, rep in enumerate(reps)]

@@ -14,6 +14,7 @@ from src.report.tables import (
     fault_table,
     markdown,
     origin,
+    plain,
     strata_table,
     threshold_table,
 )
@@ -25,12 +26,13 @@ diagnose, and it must not decide about pain, injury or load. Whoever feels pain 
 LIMITS = """- All people in these numbers are simulated, as keypoints or as rendered video, except in folders called
   own footage. Real numbers will be lower; nobody has measured by how much.
 - Labels are the simulator's truth under the limits above. These limits are working values, not calibrated on labelled footage.
-- Reps that were not found are missing from the tables per rep; the sentence above each table says how many.
+- Reps that were not found are missing from the tables per rep; the sentence above each table says how many. `stress.md`
+  counts them with probability 0: its column "before" is what a user meets.
 - `overarch` and `tuck` show in the trunk's outline only: plates, arms and loose shirts hide it.
 - A plate over the near hip hides `overarch`, `tuck` and `partial_range`, one over the near knee or ankle `feet_too_far`: there
-  such reps have no label, and the model should call the fault not observable (the tables say how often it does not).
+  such reps have no label, and the model should call the fault not observable (the tables say how often it is decided).
 - Frontal, rear and overhead views are not judged. A camera far above or below hip height distorts every angle.
-- An interval over a handful of people is too narrow; the counts stand beside it.
+- An interval over a handful of people is too narrow; the counts stand beside it. Where all resamples agree none is shown.
 - Intervals are over the people of that folder; they say nothing about people, cameras or detectors that the folder lacks."""
 
 
@@ -39,7 +41,8 @@ def card(
 ) -> str:
     """The whole page."""
     lines = ["# Model card: Lockout", "", USE, "", *identity(report, facts), "## What it sees, and from where", ""]
-    lines += [*fault_rows(), "## Data", "", *data_rows(facts, parts, counts), "## Numbers", "", *EXPLAINED, ""]
+    lines += [*fault_rows(), *proof(report["proof"]), "## Data", "", *data_rows(facts, parts, counts)]
+    lines += ["## Numbers", "", *EXPLAINED, ""]
     for folder, part in report["folders"].items():
         lines += folder_section(folder, part)
     return "\n".join([*lines, "## Limits", "", LIMITS, ""])
@@ -49,10 +52,11 @@ EXPLAINED = (
     "Everybody below is unseen in training; splits are by person. AP is average precision, intervals are 95 % bootstraps over",
     "people. The model and every baseline get their threshold the same way: the best F1 on validation people. Baselines are",
     "fitted on the same training people, without the augmentation that the model's training adds; bold ones are above the",
-    "model. Decisions are those of `predict`, before `export` mutes faults whose claims did not prove themselves: 1 or 0 where",
-    "the fault is observable and the probability is outside the band chosen on validation people, else none. A clip has a",
-    "fault that shows in two of its reps, or in the one there is. ECE is the gap between probabilities and shares of positives;",
-    "by chance, exactly right probabilities show one as large on so few reps. What changes of a video cost: `stress.md`.",
+    "model. MiniROCKET has a quarter of the published 10,000 kernels. Decisions are those of the model, before `export` takes",
+    "away those on faults that it shall never judge: 1 or 0 where the fault is observable and the probability is outside the",
+    "band chosen on validation people, else none. A clip has a fault if two of its reps show it, or its only rep does. ECE is",
+    "the gap between probabilities and shares of positives; by chance, perfectly calibrated probabilities show one as large on",
+    "so few reps. What a worse video costs: `stress.md`.",
 )
 
 
@@ -60,7 +64,10 @@ def identity(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     """Which model, which data, which code."""
     rows = [("version", facts["version"]), ("code of training", facts["revision"]), ("data of training", facts["data"])]
     rows += [("code of evaluation", report["revision"]), ("data of evaluation", report["data"])]
-    return markdown(("", ""), [(name, f"`{value}`") for name, value in rows])
+    note = (
+        ["`+`: with changes that were not committed.", ""] if any(str(value).endswith("+") for _, value in rows) else []
+    )
+    return markdown(("", ""), [(name, f"`{value}`") for name, value in rows]) + note
 
 
 def fault_rows() -> list[str]:
@@ -80,6 +87,27 @@ def fault_rows() -> list[str]:
     ]
 
 
+def proof(found: Mapping[str, Any]) -> list[str]:
+    """Which faults the exported core decides, and what that rests on."""
+    if not found["faults"]:
+        return ["## What the exported core decides", "", "Every fault: no proof was asked for.", ""]
+    rule = (
+        f"A fault is decided only if the share of its claims that were right, by person, is above {found['least_right']:g} and",
+        "above the fault's own share: at the lower end of its 95 % interval (Clopper and Pearson), on validation people of",
+        f"`{found['folder']}`, each claimed of under thresholds that the others chose (five folds). Of other faults the core",
+        "writes a probability, never a decision.",
+    )
+    head = ("fault", "claimed of people", "right (lower end)", "share of reps with the fault", "decided")
+    rows = [
+        (
+            f"`{key}`", str(f["claimed_people"]), f"{plain(f['right_by_person'])} ({plain(f['surely_right'])})",
+            plain(f["prevalence"]), "no" if key in found["never_judged"] else "yes",
+        )
+        for key, f in found["faults"].items()
+    ]  # fmt: skip
+    return ["## What the exported core decides", "", *rule, "", *markdown(head, rows)]
+
+
 def data_rows(facts: Mapping[str, Any], parts: Mapping[str, Sequence[Sample]], counts: Sequence[Count]) -> list[str]:
     """People, clips and judged reps per origin and split."""
     split = {person: name for name, people in facts["people"].items() for person in people}
@@ -94,7 +122,12 @@ def data_rows(facts: Mapping[str, Any], parts: Mapping[str, Sequence[Sample]], c
 
 def folder_section(folder: str, part: Mapping[str, Any]) -> list[str]:
     """All tables of one origin."""
-    lines = [f"### {origin(folder)}", "", f"{part['people']} people; {counting(part['counting'])}", ""]
+    lines = [
+        f"### {origin(folder)}",
+        "",
+        f"{part['people']} people with a labelled rep found; {counting(part['counting'])}",
+        "",
+    ]
     if not part["faults"]:
         return lines
     lines += [*fault_table(part["faults"]), *ahead(part["faults"])]

@@ -14,6 +14,7 @@ from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.keypoints import Track
 from src.motion.labels import Label
 from src.motion.measure import rule_scores
+from src.motion.metrics import balanced, claim_band
 from src.motion.model import Core
 from src.motion.task import HIP_THRUSTS
 from src.motion.truth import Truth
@@ -36,6 +37,7 @@ class Judged:
     """Labelled reps that were found, N rows.
 
     faults (N, L): labels, NaN = masked. decisions (N, L): 1, 0 or NaN = not observable or abstained, as ``predict`` decides.
+    open (N, L): whether a decision may be made at all, because the fault is observable and the clip is not refused.
     scores: name -> (N, L), higher = rather the fault, NaN where that one cannot judge; ``MODEL`` holds probabilities.
     """
 
@@ -43,6 +45,7 @@ class Judged:
     truths: list[Truth | None]
     faults: Array
     decisions: Array
+    open: NDArray[np.bool_]
     scores: dict[str, Array]
     labels: tuple[str, ...] = HIP_THRUSTS.labels
 
@@ -58,11 +61,32 @@ class Judged:
         """Some of the rows."""
         scores = {name: values[chosen] for name, values in self.scores.items()}
         kept = [self.samples[i] for i in chosen], [self.truths[i] for i in chosen]
-        return Judged(*kept, self.faults[chosen], self.decisions[chosen], scores, self.labels)
+        return Judged(*kept, self.faults[chosen], self.decisions[chosen], self.open[chosen], scores, self.labels)
 
     def of(self, folder: str) -> "Judged":
         """The rows of one folder."""
         return self.rows(np.flatnonzero([s.folder == folder for s in self.samples]))
+
+    def decided(self, bands: Sequence[Mapping[str, float]]) -> "Judged":
+        """The same rows with the decisions that the model's probabilities give under these bands (L), where any may be made."""
+        p = self.scores[MODEL]
+        present, absent = (np.array([band[end] for band in bands]) for end in ("present", "absent"))
+        decisions = np.where(p >= present, 1.0, np.where(p < absent, 0.0, np.nan))
+        return replace(self, decisions=np.where(self.open, decisions, np.nan))
+
+    def decided_by_others(self, folds: int, seed: int) -> "Judged":
+        """The same rows, each decided under bands that other people chose: people are dealt into ``folds``."""
+        people, decisions = np.array(self.people), np.full(self.faults.shape, np.nan)
+        names = np.random.default_rng(seed).permutation(sorted(set(people)))
+        for fold in np.array_split(names, folds):
+            mine = np.isin(people, fold)
+            others = self.rows(np.flatnonzero(~mine))
+            weights = balanced([s.tier for s in others.samples])
+            bands = [
+                claim_band(others.faults[:, i], others.scores[MODEL][:, i], weights) for i in range(len(self.labels))
+            ]
+            decisions[mine] = self.decided(bands).decisions[mine]
+        return replace(self, decisions=decisions)
 
     def with_scores(self, scores: Mapping[str, Array]) -> "Judged":
         """The same rows, judged by others as well."""
@@ -83,28 +107,29 @@ def judged_reps(
 ) -> Judged:
     """The verdicts' reps under the samples' labels; both come from the same cut of the same track.
 
-    A rep in a clip that is refused as a whole gets probability 0 and no decision: nothing is claimed there.
+    A rep in a clip whose reps are not judged at all (``no_person``, ``too_short``) gets probability 0 and no decision.
     """
-    by_start = {(*key, rep.start_s): rep for key, verdict in verdicts.items() for rep in verdict.reps}
-    p, decisions, rules = (np.full((len(samples), len(labels)), fill) for fill in (0.0, np.nan, np.nan))
+    by_start = {(*key, rep.start_s): (rep, verdict.status) for key, verdict in verdicts.items() for rep in verdict.reps}
+    p, decisions, rules, seen = (np.full((len(samples), len(labels)), fill) for fill in (0.0, np.nan, np.nan, 0.0))
     for i, s in enumerate(samples):
-        if rep := by_start.get((s.folder, s.clip, s.rep.start_s)):
+        if found := by_start.get((s.folder, s.clip, s.rep.start_s)):
+            rep, status = found
+            seen[i] = [rep.observability[key] if status == "ok" else 0.0 for key in labels]
             p[i] = [rep.probabilities[key] for key in labels]
             decisions[i] = np.array([rep.decisions[key] for key in labels], dtype=np.float64)  # None -> NaN
             rule = dict(zip(FAULT_KEYS, rule_scores(FAULTS, [rep.measures])[0], strict=True))
             rules[i] = [rule.get(key, np.nan) for key in labels]
-    return Judged(samples, truths, labels_of(samples), decisions, {MODEL: p, RULES: rules}, labels)
+    scores = {MODEL: p, RULES: rules}
+    return Judged(samples, truths, labels_of(samples), decisions, seen >= MIN_OBSERVABLE, scores, labels)
 
 
 def judged_directly(samples: list[Sample], scorer: Checkpoint) -> Judged:
     """Reps that labels time, each judged on its own: there is no clip to refuse and no angle rule."""
     out = [probabilities_of(scorer.core, samples[start : start + 64]) for start in range(0, len(samples), 64)]
     p, seen = (np.concatenate(part) for part in zip(*out, strict=True))
-    decisions = np.full(p.shape, np.nan)
-    for i, label in enumerate(scorer.labels):
-        made = [scorer.decide(label, value) for value in p[:, i]]
-        decisions[:, i] = np.where(seen[:, i] >= MIN_OBSERVABLE, np.array(made, dtype=np.float64), np.nan)
-    return Judged(samples, [None] * len(samples), labels_of(samples), decisions, {MODEL: p}, tuple(scorer.labels))
+    labels, names = labels_of(samples), tuple(scorer.labels)
+    judged = Judged(samples, [None] * len(samples), labels, p, seen >= MIN_OBSERVABLE, {MODEL: p}, names)
+    return judged.decided([scorer.thresholds[name] for name in names])
 
 
 def probabilities_of(core: Core, samples: Sequence[Sample]) -> tuple[Array, Array]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta
 
 from src.motion.dataset import Count
 from src.motion.metrics import (
@@ -115,6 +116,16 @@ def claims_by_person(judged: Judged, i: int) -> dict[str, Any]:
             right.setdefault(person, []).append(float(label))
     shares = [float(np.mean(labels)) for labels in right.values()]
     return {"claimed_people": len(shares), "right_by_person": float(np.mean(shares)) if shares else float("nan")}
+
+
+def surely_right(fault: Mapping[str, Any]) -> float:
+    """Lower 95 % bound of the share of people of whom a fault is claimed rightly (Clopper and Pearson 1934).
+
+    Shares of people's reps are added up, and what is broken of the sum does not count; 0 without a whole one.
+    """
+    people = fault["claimed_people"]
+    right = int(people * fault["right_by_person"] + 1e-9) if people else 0
+    return float(beta.ppf(0.025, right, people - right + 1)) if right else 0.0
 
 
 def hidden(judged: Judged, i: int) -> dict[str, Any]:

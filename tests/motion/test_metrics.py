@@ -6,9 +6,11 @@ from sklearn import metrics as reference
 
 from src.motion.metrics import (
     average_precision,
+    balanced,
     best_threshold,
     calibrate,
     chance_calibration_error,
+    claim_band,
     claim_threshold,
     expected_calibration_error,
     f1,
@@ -188,3 +190,31 @@ def test_the_calibration_error_of_exact_probabilities_shrinks_with_the_sample():
     assert few > 0.05 and many < 0.02
     assert chance_calibration_error(np.array([0.0, 1.0, 1.0])) == 0.0
     assert np.isnan(chance_calibration_error(np.array([NAN])))
+
+
+@given(ROWS, st.lists(st.integers(1, 3), min_size=40, max_size=40))
+def test_a_weight_is_as_many_rows(rows, counts):
+    labels, scores, known = split(rows)
+    assume(0 < labels[known].sum() < known.sum())
+    weights = np.resize(counts, len(labels)).astype(float)
+    many = np.repeat(np.arange(len(labels)), weights.astype(int))
+    assert best_threshold(labels, scores, weights) == pytest.approx(best_threshold(labels[many], scores[many]))
+    heavy, plain = claim_threshold(labels, scores, 0.8, 1, weights), claim_threshold(labels[many], scores[many], 0.8, 1)
+    assert heavy == pytest.approx(plain)
+    assert calibrate(labels, scores, weights) == pytest.approx(
+        calibrate(labels[many], scores[many]), rel=1e-6, abs=1e-6
+    )
+    which, logits = (labels[known] > 0.5).astype(int), np.stack([1 - scores[known], scores[known]], axis=1)
+    assert temperature(which, logits, np.full(len(which), 1.0)) == temperature(which, logits)
+
+
+def test_few_rows_of_one_kind_weigh_as_much_as_many_of_another():
+    weights = balanced(["simulated"] * 6 + ["detected"] * 2)
+    assert weights.mean() == 1.0 and weights[:6].sum() == pytest.approx(weights[6:].sum())
+    assert balanced(["own"] * 3).tolist() == [1.0] * 3
+
+
+def test_a_claim_is_never_less_likely_to_be_right_than_wrong():
+    labels = np.array([1.0] * 9 + [0.0])
+    band = claim_band(labels, np.linspace(0.4, 0.1, 10))
+    assert band["present"] == 0.5 and band["absent"] < 0.4

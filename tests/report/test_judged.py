@@ -1,10 +1,13 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import FACTS, random_core, thrust, write_people
 
 from src.motion.dataset import collate, item, load_samples
 from src.motion.labels import Label
-from src.report.judged import MODEL, Checkpoint, clip_label, judge_clips, judged_reps
+from src.report.judged import MODEL, Checkpoint, Judged, clip_label, judge_clips, judged_reps
 
 NAN = float("nan")
 
@@ -63,3 +66,23 @@ def test_a_clip_without_a_track_has_no_verdict(tmp_path):
     thrust(1, 20.0).save(tmp_path / "gym" / "a.npz")
     clips = [("gym", "a.mp4"), ("gym", "b.mp4")]
     assert list(judge_clips(Checkpoint(random_core(), FACTS), tmp_path, clips)) == clips[:1]
+
+
+def test_bands_decide_as_the_core_does(judged):
+    samples, verdicts = judged
+    rows = judged_reps(samples, verdicts, [None] * len(samples))
+    np.testing.assert_equal(rows.decided([FACTS["thresholds"][key] for key in rows.labels]).decisions, rows.decisions)
+
+
+def test_nobody_is_decided_under_thresholds_that_they_chose():
+    """Of five people one alone is certain of what is not there: by that one's own labels nothing would be claimed."""
+    people = [f"p{i}" for i in range(5) for _ in range(10)]
+    samples = [SimpleNamespace(subject=person, tier="detected") for person in people]
+    odd = np.array(people) == "p3"
+    p = np.where(np.arange(50) % 2, 0.9, 0.1)[:, None]
+    truth = np.where(odd[:, None], 1 - np.round(p), np.round(p))
+    rows = Judged(samples, [None] * 50, truth, truth * NAN, np.ones((50, 1), bool), {MODEL: p}, ("tuck",))
+    fair = rows.decided_by_others(5, seed=0).decisions
+    assert (fair[odd & (p[:, 0] > 0.5)] == 1).all() and (fair[odd & (p[:, 0] < 0.5)] == 0).all()
+    closed = replace(rows, open=~odd[:, None]).decided_by_others(5, seed=0).decisions
+    assert np.isnan(closed[odd]).all() and np.isfinite(closed[~odd]).any()

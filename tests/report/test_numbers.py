@@ -16,6 +16,7 @@ from src.report.numbers import (
     hidden,
     judge_counts,
     known_scores,
+    surely_right,
     thresholds_of,
 )
 
@@ -53,8 +54,20 @@ def test_the_claims_of_one_person_are_one_proof():
     labels = np.array([[1.0], [1.0], [0.0], [0.0], [NAN], [1.0]])
     claimed = np.array([[1.0], [1.0], [1.0], [1.0], [1.0], [0.0]])
     samples = [SimpleNamespace(subject=person) for person in "aaabcd"]
-    judged = Judged(samples, [None] * 6, labels, claimed, {}, ("tuck",))
+    judged = Judged(samples, [None] * 6, labels, claimed, np.ones((6, 1), bool), {}, ("tuck",))
     assert claims_by_person(judged, 0) == {"claimed_people": 2, "right_by_person": pytest.approx(1 / 3)}
+
+
+@pytest.mark.parametrize(("right", "count", "least"), [
+    (0, 0, 0.0), (0, 9, 0.0), (1, 1, 0.025), (4, 4, 0.398), (5, 5, 0.478), (6, 6, 0.541), (11, 12, 0.615), (10, 13, 0.462),
+])  # fmt: skip
+def test_how_surely_a_share_is_right(right, count, least):
+    def fault(whole):
+        return {"claimed_people": count, "right_by_person": whole / count if count else NAN}
+
+    assert surely_right(fault(right)) == pytest.approx(least, abs=5e-4)  # as in tables of the exact interval
+    if right < count:
+        assert surely_right(fault(right + 0.5)) == surely_right(fault(right))
 
 
 def test_who_saw_nothing_is_ranked_last_and_never_chosen():
@@ -78,7 +91,7 @@ def test_decisions_about_what_the_view_hides_are_counted():
     seen, behind_plates = np.ones(4), np.array([0.0, 0.0, 1.0, 1.0])
     samples = [SimpleNamespace(view=view, observable=seen) for view in ("side", "frontal", "oblique", "")]
     decisions = np.array([[0.0] * 4, [NAN] * 4, [1.0] * 4, [1.0] * 4])
-    judged = Judged(samples, [None] * 4, decisions, decisions, {})
+    judged = Judged(samples, [None] * 4, decisions, decisions, np.isfinite(decisions), {})
     assert hidden(judged, FAULT_KEYS.index("tuck")) == {"reps": 2, "decided_share": 0.5}
     assert hidden(judged, FAULT_KEYS.index("feet_too_far")) == {"reps": 1, "decided_share": 0.0}
     samples[0].observable = behind_plates
