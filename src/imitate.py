@@ -135,8 +135,10 @@ def _errors(clips: Sequence[Seen]) -> dict[str, float]:
         off["found"].append(np.isfinite(apart[:, 5]).astype(float))
         off["outline_seen"].append(np.isfinite(apart[:, -len(OUTLINE) :]).astype(float).ravel())
     flat = {name: np.concatenate(values) for name, values in off.items()}
+    known = {name: values[np.isfinite(values)] for name, values in flat.items()}
     return {
-        name: float(np.nanmean(v) if name in ("found", "outline_seen") else np.nanmedian(v)) for name, v in flat.items()
+        name: float("nan") if not len(v) else float(v.mean() if name in ("found", "outline_seen") else np.median(v))
+        for name, v in known.items()
     }
 
 

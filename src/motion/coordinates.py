@@ -40,7 +40,7 @@ class Coordinates(nn.Module):
         self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
     ) -> tuple[Tensor, Presence]:
         """See the class; ``rise_ratio`` is there for the sake of ``Features`` and says nothing here."""
-        N, T, K, _ = keypoints.size()  # noqa: N806
+        N, T, K, _ = keypoints.size()
         keypoints, fps_hz = keypoints.float(), fps_hz.float()
         points, score = resample(keypoints, fps_hz, frames, self.frames)  # (N, M, K, D), (N, M, K)
         kernel = sample_weights(fps_hz, frames, T, self.frames)  # (N, M, T)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.motion.faults import FAULT_KEYS
-from src.motion.person import Person, Setup
+from src.motion.person import Person
 
 Array = NDArray[np.float64]
 
@@ -64,11 +64,9 @@ class Severity:
 class Curves:
     """One set over time, all (T,): the sampler's wish, from which joints and then the truth are computed.
 
-    hip_deg: wished trunk-thigh angle. lumbar_deg: lumbar angle. sit: 0 = on the bench, 1 = sitting up. feet_m: (T,
-    2) how far
-    left and right foot still are from their place. lift_m: (T, 2) foot above the floor. phase: 0 at the bottom,
-    1 at lockout.
-    reps: start, end of each rep (s). idle: frames outside the reps.
+    hip_deg: wished trunk-thigh angle. lumbar_deg: lumbar angle. sit: 0 = on the bench, 1 = sitting up.
+    feet_m: (T, 2) how far left and right foot still are from their place. lift_m: (T, 2) foot above the floor.
+    phase: 0 at the bottom, 1 at lockout. reps: start, end of each rep (s).
     """
 
     seconds: Array
@@ -82,7 +80,7 @@ class Curves:
 
 
 def sample_tempo(rng: np.random.Generator) -> Tempo:
-    """Rise about 1.1 s (0.45-2.2), a full rep usually 3-4 s: Brazil et al. 2021 and coaching texts (FAULTS.md)."""
+    """Rise about 1.1 s (0.5-2.2, then varied by rep), a rep usually 3-4 s: Brazil et al. 2021, coaching texts (FAULTS.md)."""
     return Tempo(
         rise_s=float(np.clip(rng.lognormal(0.1, 0.3), 0.5, 2.2)), hold_s=float(np.clip(rng.gamma(2.0, 0.25), 0.1, 1.8)),
         fall_s=float(np.clip(rng.lognormal(0.25, 0.3), 0.55, 2.8)), rest_s=float(np.clip(rng.gamma(1.5, 0.2), 0.0,
@@ -166,9 +164,7 @@ def _wobble(seconds: Array, rng: np.random.Generator, low_hz: float, high_hz: fl
     return np.sin(2 * np.pi * seconds[:, None] * hz + turn).sum(axis=1) / np.sqrt(waves / 2)  # type: ignore[no-any-return]
 
 
-def _around(
-    seconds: Array, first_s: float, last_s: float, floor_deg: float, low_deg: float, rng: np.random.Generator
-) -> tuple[Array, ...]:
+def _around(seconds: Array, first_s: float, last_s: float, rng: np.random.Generator) -> tuple[Array, ...]:
     """Before and after the set: sitting (T,), shuffling hips (T,) deg, feet on their way (T, 2) and lifted (T, 2)."""
     sit, shuffle = np.zeros_like(seconds), np.zeros_like(seconds)
     feet, lift = np.zeros((len(seconds), 2)), np.zeros((len(seconds), 2))
@@ -199,7 +195,6 @@ def _around(
 
 def play(
     person: Person,
-    setup: Setup,
     tempo: Tempo,
     severity: Severity,
     floor_deg: float,
@@ -225,7 +220,7 @@ def play(
     late = np.clip((phase - severity.onset) / (1 - severity.onset), 0, 1)
     late = late**2 * (3 - 2 * late) if severity.style != "throughout" or severity.tuck.any() else np.ones_like(late)
     low = rng.normal(-5, 4)
-    sit, shuffle, feet, lift = _around(seconds, breaks[0, 0], breaks[-1, 3], floor_deg, bottom[0], rng)
+    sit, shuffle, feet, lift = _around(seconds, breaks[0, 0], breaks[-1, 3], rng)
     shake = tempo.shake_deg * _wobble(seconds, rng, 0.3, 3.0) * (0.3 + 0.7 * phase) * (1 - np.clip(sit, 0, 1))
     return Curves(
         seconds=seconds, hip_deg=np.maximum(hip + shuffle + shake, floor_deg),

@@ -48,7 +48,7 @@ class Pose(NamedTuple):
     height: Tensor
 
 
-def sample_weights(fps_hz: Tensor, frames: Tensor, T: int, M: int) -> Tensor:  # noqa: N803
+def sample_weights(fps_hz: Tensor, frames: Tensor, T: int, M: int) -> Tensor:
     """Kernel (N, M, T) that resamples T rows of which ``frames`` are real to M samples over the same time.
 
     A Gaussian half a sample wide averages what lies there (no aliasing at high frame rates); its faint tail reaches over gaps.
@@ -70,14 +70,14 @@ def known_points(keypoints: Tensor, frames: Tensor) -> Tensor:
     return known & (torch.arange(keypoints.size(1), device=frames.device)[None] < frames[:, None])[..., None]
 
 
-def resample(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, M: int) -> tuple[Tensor, Tensor]:  # noqa: N803
+def resample(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, M: int) -> tuple[Tensor, Tensor]:
     """Points (N, M, K, D) from the person's centre and how far each was seen (N, M, K) in [0, 1], 0 = in no frame.
 
     keypoints: (N, T, K, D + 1), D coordinates and a score.
     Each point is averaged around its own mean: sums of whole picture coordinates would cost 32-bit floats two digits.
     """
-    N, T, K, C = keypoints.size()  # noqa: N806
-    D = C - 1  # noqa: N806
+    N, T, K, C = keypoints.size()
+    D = C - 1
     kernel = sample_weights(fps_hz, frames, T, M)  # (N, M, T)
     known = known_points(keypoints, frames)  # (N, T, K)
     score = torch.where(
@@ -216,7 +216,7 @@ class Features(nn.Module):
         ``rise_ratio`` (N) is each rep's hip rise over the best of its set; without it, every rep counts as the best.
         """
         pose = self.pose(keypoints, fps_hz, frames)
-        N, M, _ = pose.angles.size()  # noqa: N806
+        N, M, _ = pose.angles.size()
         centred = pose.angles - torch.tensor([180.0, 90.0, 0.0, 0.0, 0.0], device=pose.angles.device)
         centred = torch.where(pose.known, centred / 45.0, torch.zeros_like(centred))  # (N, M, 5)
         hip, knee, shin, trunk, thigh = centred.unbind(dim=2)  # (N, M) each

@@ -1,13 +1,11 @@
 """A hip-thrust set as moving joints: feet stay on the floor, the upper back on the bench, the rest follows.
 
-Axes: x from the bench towards the feet, y to the lifter's left, z up; the bench's edge is the line x = 0, z = bench
-height.
-The trunk turns about that edge until the trunk-thigh angle is the wished one; two-link legs reach the feet. Labels
-and angles
+Axes: x from the bench towards the feet, y to the lifter's left, z up; the bench's edge is the line x = 0, z = bench height.
+The trunk turns about that edge until the trunk-thigh angle is the wished one; two-link legs reach the feet. Labels and angles
 are read off the finished joints, never off the sampler.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +14,7 @@ from src.motion.cycle import Curves, Severity, Tempo, play, sample_severity, sam
 from src.motion.faults import FAULTS, judge
 from src.motion.keypoints import HIP_THRUST, OUTLINE
 from src.motion.limbs import arms, feet, head, knees
-from src.motion.person import Person, Setup, sample_person, sample_setup
+from src.motion.person import Person, Setup, sample_setup
 from src.motion.spine import CHEST, MID_LUMBAR, NODES, Trunk, bend, contour, lumbar_offset
 
 Array = NDArray[np.float64]
@@ -62,11 +60,10 @@ class Performance:
     joints: Array
     reps: tuple[Rep, ...]
     neutral_lumbar: float
-    names: tuple[str, ...] = field(default=JOINTS)
 
     def __getitem__(self, name: str) -> Array:
         """One point (T, 3)."""
-        return self.joints[:, self.names.index(name)]
+        return self.joints[:, JOINTS.index(name)]
 
 
 def place(trunk: Trunk, setup: Setup, trunk_m: float, pitch: Array) -> dict[str, Array]:
@@ -271,7 +268,7 @@ def perform(
 ) -> Performance:
     """One set by this person with these faults; the frame rate changes the sampling in time, not the motion."""
     ankle_x, floor_deg = _sweep(person, setup, setup.shin_deg + 22 * severity.feet_too_far)
-    curves = play(person, setup, tempo, severity, floor_deg, fps_hz, rng)
+    curves = play(person, tempo, severity, floor_deg, fps_hz, rng)
     joints = _joints(person, setup, curves, ankle_x, floor_deg, rng)
     rest = bend(person, np.zeros(1))
     neutral = float(lumbar_offset(rest.shoulder, rest.hip, rest.spine[:, MID_LUMBAR])[0])
@@ -282,16 +279,3 @@ def sample_performance(person: Person, reps: int, fps_hz: float, rng: np.random.
     """A random set of ``reps`` reps by this person: setup, tempo and faults drawn independently of each other."""
     setup, tempo = sample_setup(rng, person), sample_tempo(rng)
     return perform(person, setup, tempo, sample_severity(rng, reps), fps_hz, rng)
-
-
-__all__ = [
-    "JOINTS",
-    "Performance",
-    "Rep",
-    "Severity",
-    "Tempo",
-    "perform",
-    "sample_performance",
-    "sample_person",
-    "trunk_thigh_deg",
-]

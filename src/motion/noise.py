@@ -51,13 +51,13 @@ class Filmed:
     reps: Array
 
     @property
-    def upright(self) -> Track:
+    def from_left(self) -> Track:
         """The true track as if filmed from the left."""
         return self.true if self.side == "left" else mirror(self.true)
 
     def place(self) -> Array:
         """Numbers (6,) by which clips are alike, see ``ALIKE``."""
-        xy, size = self.upright.keypoints[..., :2].astype(float), unit(self.upright)
+        xy, size = self.from_left.keypoints[..., :2].astype(float), unit(self.from_left)
         left, right = (xy[:, HIP_THRUST.index(f"{side}_hip")] for side in ("left", "right"))
         across = np.median(left - right, axis=0) / size
         trunk = np.median(middle(xy, "hip") - middle(xy, "shoulder"), axis=0)
@@ -79,8 +79,8 @@ def causes(filmed: Filmed) -> Array:
 
     Of a hidden point the detector knows nothing: its error then undoes the very pose that the true point has.
     """
-    hidden = (filmed.upright.keypoints[..., 2] < 1).astype(float)  # (T, 31)
-    xy, size = filmed.upright.keypoints[..., :2].astype(float), unit(filmed.upright)
+    hidden = (filmed.from_left.keypoints[..., 2] < 1).astype(float)  # (T, 31)
+    xy, size = filmed.from_left.keypoints[..., :2].astype(float), unit(filmed.from_left)
     mid, frames = {part: middle(xy, part) for part in PARTS}, len(xy)
     steps = [(mid[b] - mid[a]) / size for a, b in pairwise(PARTS)]
     chord = mid["hip"] - mid["shoulder"]
@@ -99,14 +99,14 @@ def causes(filmed: Filmed) -> Array:
 
 def stance(filmed: Filmed) -> Array:
     """True points (T, 31, 2) from the middle between shoulders and knees, in mean limbs."""
-    xy = filmed.upright.keypoints[..., :2].astype(float)
-    held: Array = (xy - (middle(xy, "shoulder") + middle(xy, "knee"))[:, None] / 2) / unit(filmed.upright)
+    xy = filmed.from_left.keypoints[..., :2].astype(float)
+    held: Array = (xy - (middle(xy, "shoulder") + middle(xy, "knee"))[:, None] / 2) / unit(filmed.from_left)
     return held
 
 
 def errors(filmed: Filmed, seen: Track) -> Floats:
     """Errors (T, 31, 3) of a detected track: x, y in mean limbs, and the score itself; NaN where nothing was seen."""
-    true, found = filmed.upright, seen if filmed.side == "left" else mirror(seen)
+    true, found = filmed.from_left, seen if filmed.side == "left" else mirror(seen)
     rows = np.round(found.seconds * true.fps_hz).astype(int).clip(max=len(true.keypoints) - 1)
     zoom = true.size_px[0] / found.size_px[0]  # large pictures are scaled down while decoding
     off = (zoom * found.keypoints[..., :2] - true.keypoints[rows, :, :2]) / unit(true)
@@ -159,7 +159,7 @@ class Noise:
     def observe(self, filmed: Filmed, rng: np.random.Generator) -> Floats:
         """Keypoints (T, 31, 3) that the detector might have reported for these true points."""
         slow, quick = self._donor(filmed, rng), self._donor(filmed, rng, filmed.true.fps_hz)
-        true, size = filmed.upright, unit(filmed.upright)
+        true, size = filmed.from_left, unit(filmed.from_left)
         seconds = true.seconds.astype(float)
         moment = same_moment(seconds, filmed.reps, slow.reps) * slow.fps_hz
         last = len(quick.quick) - 1
@@ -222,7 +222,7 @@ def same_moment(seconds: Array, reps: Array, other: Array) -> Array:
     Before the first and after the last rep time runs as it does, between two reps it rests at the end of the one before.
     """
     pick = np.arange(len(reps)) % len(other)
-    at: Array = np.interp(seconds, reps.ravel(), other[pick].ravel())
+    at: Array = np.empty_like(seconds)
     for i in range(len(reps)):
         inside = (seconds >= reps[i, 0]) & (seconds <= reps[i, 2])
         at[inside] = np.interp(seconds[inside], reps[i], other[pick[i]])
@@ -263,7 +263,7 @@ def _at(rows: Array, fps_hz: float, seen: Track) -> Array:
 
 def _rest(filmed: Filmed, seen: Track, error: Floats, explained: Array) -> Donor:
     """The donor that a clip makes: what its causes do not explain, and where hidden points were put."""
-    true, width = filmed.upright.keypoints, SLOW_S * seen.fps_hz
+    true, width = filmed.from_left.keypoints, SLOW_S * seen.fps_hz
     place, hidden = (_at(rows, filmed.true.fps_hz, seen) for rows in (stance(filmed), (true[..., 2] < 1).astype(float)))
     left, put = error[..., :2] - explained, error[..., :2] + place
     slow, guess = smooth(left, width), smooth(put, width)

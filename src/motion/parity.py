@@ -41,7 +41,7 @@ def golden_inputs(
     is gone for a quarter of the rows, every eighth is never seen.
     """
     body = body_of(skeleton)
-    K, D = body.size()  # noqa: N806
+    K, D = body.size()
     inputs = []
     for n, (length, batch) in enumerate((t, b) for t in lengths for b in batches):
         rng = torch.Generator().manual_seed(n)

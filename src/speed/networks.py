@@ -38,7 +38,7 @@ class SpatialGraph(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        N, _, T, K = x.shape  # noqa: N806
+        N, _, T, K = x.shape
         h = self.mix(x).view(N, len(self.graph), -1, T, K)
         h = torch.einsum("nactv,avw->nctw", h, self.graph)
         return torch.relu(self.norm(h) + self.shortcut(x))
@@ -99,7 +99,7 @@ class GraphNetwork(nn.Module):
 
     def forward(self, keypoints: Tensor) -> Tensor:
         """(N, T, K, 3) -> (N, L)."""
-        N, T, K, C = keypoints.shape  # noqa: N806
+        N, T, K, C = keypoints.shape
         x = keypoints.nan_to_num().permute(0, 2, 3, 1).reshape(N, K * C, T)
         x = self.norm(x).view(N, K, C, T).permute(0, 2, 3, 1).contiguous()  # (N, C, T, K)
         return torch.sigmoid(self.head(self.blocks(x).mean(dim=(2, 3))))

@@ -17,7 +17,7 @@ from src.motion.keypoints import HIP_THRUST, Floats
 from src.video import engine as engines
 from src.video.crop import NATIVE, Bytes, Doubles, crop, project
 
-DETECTOR_PX, LANDMARK_PX, HEATMAP_PX = 224, 256, 64
+DETECTOR_PX, LANDMARK_PX = 224, 256
 STRIDES_PX = {8: 2, 16: 2, 32: 6}
 """Detector grid: anchors per cell for each stride."""
 MIN_SCORE = 0.5
@@ -45,11 +45,10 @@ Frames = Sequence[Bytes] | Bytes
 
 @dataclass(frozen=True)
 class Detections:
-    """People in one picture, best first: hip centre, rim of the body's circle, chest (D, 2) px each; scores (D,)."""
+    """People in one picture, best first: hip centre and rim of the body's circle (D, 2) px each; scores (D,)."""
 
     hips: Doubles
     rims: Doubles
-    chests: Doubles
     scores: Doubles
 
     def __len__(self) -> int:
@@ -59,8 +58,7 @@ class Detections:
     def mirrored(self, width_px: int) -> "Detections":
         """The same people in the mirrored picture."""
         turn, origin = np.array([-1, 1]), np.array([width_px - 1, 0])
-        hips, rims, chests = (origin + turn * at for at in (self.hips, self.rims, self.chests))
-        return Detections(hips, rims, chests, self.scores)
+        return Detections(origin + turn * self.hips, origin + turn * self.rims, self.scores)
 
     @property
     def regions(self) -> Doubles:
@@ -206,7 +204,7 @@ class BlazePose:
         corners = np.stack([values[:, 0] - values[:, 1] / 2, values[:, 0] + values[:, 1] / 2], 1)
         people, tops = suppress(np.concatenate([corners, values[:, 2:]], 1), scores[hot])
         people = people * side + offset
-        return Detections(people[:, 2], people[:, 3], people[:, 4], tops)
+        return Detections(people[:, 2], people[:, 3], tops)
 
     @torch.inference_mode()
     def look(self, frames: Frames, regions: Doubles, masks: bool = False) -> Pose:

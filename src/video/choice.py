@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.keypoints import HIP_THRUST, Floats, Track
+from src.motion.keypoints import HIP_THRUST, Floats, Track, middle
 
 EQUAL = 0.8
 """Candidates within this share of the best one's rank are as likely the lifter."""
@@ -44,12 +44,6 @@ def absent(count: int) -> Floats:
     nobody = np.full((count, len(HIP_THRUST), 3), np.nan, np.float32)
     nobody[..., 2] = 0
     return nobody
-
-
-def middle(track: Floats, joint: str) -> Floats:
-    """Point (T, 2) between the left and the right one of a joint."""
-    left, right = (track[:, HIP_THRUST.index(f"{side}_{joint}"), :2] for side in ("left", "right"))
-    return ((left + right) / 2).astype(np.float32)
 
 
 def rank(track: Floats, fps_hz: float) -> float:

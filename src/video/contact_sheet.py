@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from src.motion.faults import FAULT_KEYS, FAULTS
+from src.motion.labels import VIEWS
 from src.video.clips import Pictures, read
 from src.video.probe import Clip
 
-# Written out, for src.motion.dataset would make the making of clips depend on the reading of tracks.
-VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")
 SHADES = {"1": "#c1443c", "": "#b9b9b9", "0": "#4c7aa8"}
 WORDS = {"1": "present", "": "uncertain", "0": "absent"}
 FRAME_PX = 480

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src.motion.keypoints import Floats, Track
-from src.video.choice import LOST_S, absent, choose, middle, pair
+from src.motion.keypoints import Floats, Track, middle
+from src.video.choice import LOST_S, absent, choose, pair
 from src.video.crop import Bytes
 from src.video.tflite import WeightsError
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from src.motion.camera import Camera
 from src.motion.keypoints import Floats
 from src.motion.kinematics import Performance
+from src.video import recode
 from src.video.body import Outfit, person_surface, sample_outfit
 from src.video.mesh import Ints, Surface
 from src.video.raster import blend, fill, shade
@@ -20,8 +19,6 @@ from src.video.room import Room, backdrop, sample_room
 from src.video.things import bench_surface, bystander_surfaces, clutter_surface, gear_surface
 
 PERSON, GEAR, BENCH, OTHERS = 0, 1, 2, 3
-X264 = "threads=1:lookahead-threads=1:mbtree=0"
-"""With more threads or mbtree one file in a hundred differed from its twin of the same pictures; so none in 200."""
 MARGIN = 0.12
 """Backdrop drawn beyond each edge of the picture, part of its size, for the shaking hand."""
 
@@ -202,17 +199,5 @@ def render_clip(perf: Performance, camera: Camera, look: Look, path: Path, crf: 
     One encoder thread: the same bytes every time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with av.open(str(path), "w") as container:
-        rate = Fraction(perf.fps_hz).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate)
-        stream.width, stream.height = camera.size_px
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1
-        stream.options = {"crf": str(crf), "preset": "veryfast", "x264-params": X264}
-        for picture, _ in render_frames(perf, camera, look):
-            image = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            image.pts, image.time_base, count = count, 1 / rate, count + 1
-            container.mux(stream.encode(image))
-        container.mux(stream.encode(None))
-    return count
+    pictures = (picture for picture, _ in render_frames(perf, camera, look))
+    return recode.write(path, pictures, camera.size_px, perf.fps_hz, crf)

@@ -20,6 +20,7 @@ from src.motion.metrics import (
     reliability,
     resampled,
     risk_coverage,
+    temperature,
 )
 
 NAN = float("nan")

@@ -25,7 +25,7 @@ def filmed(seed, fps_hz=15.0):
 
 def detected(shot, rng):
     """A detector that sees hips ``SHIFT`` limbs towards the feet, jitters, and misses the nose."""
-    keypoints = shot.upright.keypoints.copy()
+    keypoints = shot.from_left.keypoints.copy()
     hips = [HIP_THRUST.index("left_hip"), HIP_THRUST.index("right_hip")]
     keypoints[:, hips, 0] += SHIFT * unit(shot.true)
     keypoints[..., :2] += rng.normal(0, 0.01, keypoints[..., :2].shape) * unit(shot.true)
@@ -116,7 +116,7 @@ def test_what_plates_hide_is_guessed_not_erred():
 
     def hidden(seed):
         shot = filmed(seed)
-        true = replace(shot.upright, keypoints=shot.upright.keypoints.copy())
+        true = replace(shot.from_left, keypoints=shot.from_left.keypoints.copy())
         true.keypoints[:, near, 2] = 0.5
         shot = replace(shot, true=true, side="left")
         seen = detected(shot, np.random.default_rng(seed))

@@ -41,7 +41,7 @@ class FakePose:
         for t in map(self.number, frames):
             self.detected.append(t)
             p = np.array([] if t in self.misses else self.people(t)).reshape(-1, 39, 3)
-            out.append(Detections(p[:, HIP_CENTRE, :2], p[:, RIM, :2], p[:, 11, :2], np.ones(len(p))))
+            out.append(Detections(p[:, HIP_CENTRE, :2], p[:, RIM, :2], np.ones(len(p))))
         return out
 
     def look(self, frames, regions, masks=False):
@@ -189,7 +189,7 @@ def continued(people, xs, frame):
     """Which x each old person goes on with, and where new people begin."""
     at = np.array([[x, 0.0] for x in xs]).reshape(-1, 2)
     rim = at + [0.0, 40.0]
-    found = Detections(at, rim, at, np.ones(len(at)))
+    found = Detections(at, rim, np.ones(len(at)))
     return {(p.regions[-1][0] if p.frames else None, r[0]) for p, r in lifter.match(people, found, frame, FPS_HZ)}
 
 
