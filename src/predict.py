@@ -230,7 +230,7 @@ def order_of(args: argparse.Namespace) -> Order:
     if args.engine == "ray" and not args.workers:
         raise ConfigError("--workers 0: Ray needs one at least")
     if args.engine == "ray" and find_spec("ray") is None:
-        raise ConfigError("--engine ray: Ray is not installed here; pip install '.[ray]'")
+        raise ConfigError("--engine ray: Ray is not installed here; make setup installs it")
     threads = max(1, (os.cpu_count() or 1) // args.workers) if args.workers else 0
     threads = 1 if args.engine == "ray" else threads  # of the one core that Ray gives
     pages = "anonymized" if args.anonymize else "plain" if args.report else ""
@@ -247,7 +247,7 @@ def make_folder(out: Path) -> None:
 
 
 def main() -> None:
-    """Exit status: 0 every file was read, 3 some were not or are left, 2 wrong usage, 1 anything else."""
+    """Exit status: 0 every file was read, 3 some were not or are left, 2 wrong usage, 1 results not written, 130 Ctrl-C."""
     args = parser().parse_intermixed_args()
     try:
         results = run(args, (lambda line: None) if args.quiet else lambda line: print(line, file=sys.stderr))

@@ -208,8 +208,11 @@ def test_without_a_report_on_this_model_nothing_is_exported(tmp_path, how):
     assert not (tmp_path / "core.pt").exists()
 
 
-def test_the_readme_names_what_the_shipped_core_never_judges():
+def test_the_readme_says_what_the_shipped_core_judges_and_what_it_never_does():
     bands = facts_inside(ROOT / "data/models/core.pt")["thresholds"]
     mute = {key for key, band in bands.items() if band["present"] > 1}
-    (line,) = re.findall(r"never judges: (.*?)\.", (ROOT / "README.md").read_text())
-    assert set(re.findall(r"`(\w+)`", line)) == mute
+    text = (ROOT / "README.md").read_text()
+    (never,) = re.findall(r"never judges: (.*?)\.", text)
+    (decides,) = re.findall(r"the core in this repository decides\s(.*?)\.", text)
+    assert set(re.findall(r"`(\w+)`", never)) == mute
+    assert set(re.findall(r"`(\w+)`", decides)) == set(bands) - mute

@@ -458,7 +458,7 @@ def test_ray_that_is_not_installed_is_one_line_and_exit_2(core_path, tmp_path, m
     with pytest.raises(SystemExit) as stop:
         predict.main()
     error = capsys.readouterr().err
-    assert stop.value.code == 2 and error.count("\n") == 1 and "pip install '.[ray]'" in error
+    assert stop.value.code == 2 and error.count("\n") == 1 and "make setup" in error
     assert not (tmp_path / "out").exists()
 
 

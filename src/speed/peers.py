@@ -72,7 +72,7 @@ def parameters(network: nn.Module) -> int:
 
 
 def minirocket(keypoints: Tensor) -> tuple[Call, Row]:
-    """Aeon's transform and a linear read-out of random weights, fitted beforehand; its learnt numbers are the read-out's."""
+    """Aeon's transform and a linear read-out of random weights, fitted beforehand; its parameters are the read-out's."""
     from src.report.baselines import fitted_minirocket
 
     rows = keypoints.nan_to_num().flatten(2).transpose(1, 2)  # (N, 3 K, T)

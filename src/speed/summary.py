@@ -32,7 +32,7 @@ def peer_lines(rows: Sequence[Row], where: dict[str, str]) -> Iterator[list[str]
     yield [
         "model",
         "on",
-        "learnt numbers",
+        "parameters",
         f"sequences/s, {many}",
         "core faster",
         f"ms, {one}, p50 (p95)",
@@ -60,11 +60,14 @@ def peer_cells(rows: Sequence[Row], name: str) -> list[str]:
 
 
 def part_lines(rows: Sequence[Row], where: dict[str, str]) -> Iterator[list[str]]:
-    """A row per part and device: its fastest setting."""
+    """A row per part and device: its fastest setting; on a CPU in fp32, in which the core was trained and ``predict`` runs."""
     yield ["part", "on", "fastest with", "per second"]
     for part, devices in PARTS.items():
         for device in devices:
-            best = max(find(rows, part, device), key=lambda row: float(row["per_s"]), default=None)
+            found = [
+                row for row in find(rows, part, device) if device == "cuda" or row.get("precision", "fp32") == "fp32"
+            ]
+            best = max(found, key=lambda row: float(row["per_s"]), default=None)
             if best is None:
                 yield [part, where[device], "", f"{LOST}: {reason(rows, part, device)}"]
                 continue
