@@ -195,9 +195,13 @@ def observed(label: str, reps: Sequence[RepVerdict]) -> list[float]:
 
 
 def clip_decision(label: str, reps: Sequence[RepVerdict], p: float, scorer: Scorer) -> int | None:
-    """1, 0 or None by the clip's probability, where the fault was observable in at least half of the reps that may be judged."""
-    seen = [r for r in reps if r.observability[label] >= MIN_OBSERVABLE]
-    return scorer.decide(label, p) if 2 * len(seen) >= len(reps) else None
+    """1, 0 or None by the clip's probability, where the clip shows the fault at all."""
+    return scorer.decide(label, p) if shown(label, reps) else None
+
+
+def shown(label: str, reps: Sequence[RepVerdict]) -> bool:
+    """Whether a fault was observable in at least half of the reps."""
+    return 2 * sum(rep.observability[label] >= MIN_OBSERVABLE for rep in reps) >= len(reps)
 
 
 def abstained(rep: RepVerdict) -> RepVerdict:

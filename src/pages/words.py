@@ -8,7 +8,7 @@ import numpy as np
 
 from src.motion.faults import FAULTS, QUANTITIES, Fault
 from src.motion.measure import MEASURED
-from src.motion.verdict import MIN_OBSERVABLE, RepVerdict, Verdict
+from src.motion.verdict import RepVerdict, Verdict, shown
 
 WORDS = {1: "Fault", 0: "Not seen", None: "No claim"}
 KINDS = {1: "fault", 0: "clear", None: "open"}
@@ -92,14 +92,9 @@ def finding(fault: Fault, verdict: Verdict, band: Mapping[str, float]) -> Findin
 
 def verdict_word(verdict: Verdict, fault: Fault, decision: int | None) -> str:
     """Fault, Not seen, Not observable or No claim."""
-    if decision is None and not observable(verdict, fault):
+    if decision is None and not shown(fault.key, verdict.reps):
         return "Not observable"
     return WORDS[decision]
-
-
-def observable(verdict: Verdict, fault: Fault) -> bool:
-    """Whether at least half of the reps show a fault."""
-    return 2 * sum(rep.observability[fault.key] >= MIN_OBSERVABLE for rep in verdict.reps) >= len(verdict.reps)
 
 
 def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limits: tuple[float, float]) -> str:
@@ -113,7 +108,7 @@ def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limit
         return f"Probability {value} is below {absent}.{doubt}"
     if verdict.status != "ok":
         return "Nothing is claimed of this clip, as said above."
-    if not observable(verdict, fault):
+    if not shown(fault.key, verdict.reps):
         return f"Too little of what shows it is visible: {hidden_by(fault, verdict.view)}."
     if limits[1] > 1:
         return "This model never judges it, whatever the probability: on rendered people too few of its claims proved right."

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 pytest_plugins = ["browser"]
 
-PAGES = ("index", "predict", "outputs", "data", "training", "shipping", "limits", "performance")
+PAGES = ("index", "predict", "outputs", "data", "training", "shipping", "limits", "card", "stress", "performance")
 
 
 @pytest.fixture(scope="module")
