@@ -96,13 +96,16 @@ def write_parquet(path: Path, rows: Sequence[Row], labels: Sequence[str]) -> Non
 def show(rows: Sequence[Row], labels: Sequence[str], console: Console) -> None:
     """The table people read, an answer per fault; why a clip has none is said below, failures were told as they came."""
     clip, status = Column("clip", overflow="fold", min_width=16), Column("status", min_width=10)
-    faults = [Column(label.replace("_", " "), min_width=len("yes 0.00")) for label in labels]
+    answers = [[answer(row, label) for row in rows[:SHOWN]] for label in labels]
+    faults = [
+        Column(label.replace("_", " "), min_width=max(map(len, [*label.split("_"), *told])))
+        for label, told in zip(labels, answers, strict=True)
+    ]
     table = Table(
         clip, status, Column("reps", justify="right"), *faults, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
     )
-    for row in rows[:SHOWN]:
-        facts = (escape(str(row["clip"])), str(row["status"]).replace("_", " "), str(row["reps"]))
-        table.add_row(*facts, *(answer(row, label) for label in labels))
+    for row, *told in zip(rows[:SHOWN], *answers, strict=True):
+        table.add_row(escape(str(row["clip"])), str(row["status"]).replace("_", " "), str(row["reps"]), *told)
     console.print(table)
     console.print("yes: seen, with its probability; no: looked for and not seen; -: not judged", highlight=False)
     for row in [row for row in rows if row["status"] not in ("ok", "unreadable")][:SHOWN]:
