@@ -16,7 +16,7 @@ from src.motion.faults import FAULTS
 from src.motion.keypoints import Track
 from src.motion.verdict import RepVerdict, Verdict
 from src.pages.charts import evidence_area, hip_curve
-from src.pages.words import KINDS, MEASURED_ON, findings, headline, number, probability
+from src.pages.words import KINDS, MEASURED_ON, findings, headline, muted, number, probability
 from src.video.overlay import Still, annotate
 
 
@@ -59,7 +59,7 @@ def write_page(out: Path, verdict: Verdict, track: Track, model: Mapping[str, An
     annotate(source.video, track, source.fps_hz, folder / "film.mp4", stills, source.anonymize, going)
     page = templates().get_template("clip.html")
     facts = {"verdict": verdict, "track": track, "links": links, "model": model, "anonymized": source.anonymize}
-    charts = {"curve": hip_curve(track), "rows": timeline(verdict, track), "reps": reps_of(verdict, track)}
+    charts = {"curve": hip_curve(track), "rows": timeline(verdict, track, model), "reps": reps_of(verdict, track)}
     words = {"headline": headline(verdict), "findings": findings(verdict, model), "version": __version__}
     duration_s = len(track.keypoints) / track.fps_hz
     html = page.render(**facts, **charts, **words, measured_on=MEASURED_ON, duration_s=duration_s)
@@ -88,11 +88,11 @@ def reps_of(verdict: Verdict, track: Track) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def timeline(verdict: Verdict, track: Track) -> list[dict[str, Any]]:
-    """A row per fault: its evidence as areas over the time axis, and what each rep was judged."""
+def timeline(verdict: Verdict, track: Track, model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row per fault that the core may judge: its evidence as areas over the time axis, and what each rep was judged."""
     frames, rows = len(track.keypoints), []
     for fault in FAULTS:
-        if verdict.reps and fault.key in verdict.reps[0].evidence:
+        if verdict.reps and fault.key in verdict.reps[0].evidence and not muted(model["thresholds"][fault.key]):
             areas = [
                 {"path": evidence_area(rep, fault.key, frames, track.fps_hz),
                  "kind": KINDS[rep.decisions[fault.key]]}

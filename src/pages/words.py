@@ -25,18 +25,22 @@ MEASURED_ON = {
     "detected/simulated": "rendered video through the pose network",
 }
 """What the core's metadata call the people it was measured on, in words."""
+NEVER_JUDGED = "This model never judges it: on rendered people too few of its claims proved right."
 CONTRADICTED = "A number below lies beyond its limit: look at that lockout, whether the points sit on the lifter."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a clip, in words. ``kind`` is fault, clear or open; ``why`` tells what the verdict rests on."""
+    """One fault of a clip, in words. ``kind`` is fault, clear or open; ``why`` tells what the verdict rests on.
+
+    p: probability; None of a fault that this core never judges, for a number would pass for a verdict.
+    """
 
     fault: Fault
     kind: str
     verdict: str
     why: str
-    p: float
+    p: float | None
     limits: tuple[float, float]
     seen: float
     cues: list[str]
@@ -85,9 +89,16 @@ def finding(fault: Fault, verdict: Verdict, band: Mapping[str, float]) -> Findin
     decision, p = (verdict.decisions or {}).get(fault.key), (verdict.probabilities or {})[fault.key]
     seen = float(np.mean([rep.observability[fault.key] for rep in verdict.reps]))
     limits = (band["absent"], band["present"])
-    kind = KINDS[decision]
+    numbers = cues(fault, verdict.reps)
+    if muted(band):
+        return Finding(fault, KINDS[None], "Never judged", NEVER_JUDGED, None, limits, seen, numbers)
     why = reason(fault, verdict, decision, p, limits)
-    return Finding(fault, kind, verdict_word(verdict, fault, decision), why, p, limits, seen, cues(fault, verdict.reps))
+    return Finding(fault, KINDS[decision], verdict_word(verdict, fault, decision), why, p, limits, seen, numbers)
+
+
+def muted(band: Mapping[str, float]) -> bool:
+    """Whether a core never judges the fault with these thresholds."""
+    return band["present"] > 1
 
 
 def verdict_word(verdict: Verdict, fault: Fault, decision: int | None) -> str:
@@ -110,8 +121,6 @@ def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limit
         return "Nothing is claimed of this clip, as said above."
     if not shown(fault.key, verdict.reps):
         return f"Too little of what shows it is visible: {hidden_by(fault, verdict.view)}."
-    if limits[1] > 1:
-        return "This model never judges it, whatever the probability: on rendered people too few of its claims proved right."
     return f"Probability {value} lies between {absent} and {present}: too close to say."
 
 

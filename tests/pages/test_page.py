@@ -84,6 +84,9 @@ def test_names_are_text_and_never_markup(report):
         assert "<b>ü#1" not in text and "&lt;b&gt;ü#1?.mp4" in text
 
 
+OPEN = {"thresholds": {fault.key: {"absent": 0.4, "present": 0.6} for fault in FAULTS}}
+
+
 def verdict_of(track, **changes):
     scorer = Scorer(ROOT / "data/models/core.pt", CPU)
     return replace(judge_track("a.mp4", track, scorer), **changes), scorer.metadata
@@ -103,8 +106,7 @@ def test_a_fault_is_told_with_its_probability_and_limits(decision, p, word, says
     verdict = replace(
         verdict, decisions=verdict.decisions | {key: decision}, probabilities=verdict.probabilities | {key: p}
     )
-    bands = {"thresholds": {fault.key: {"absent": 0.4, "present": 0.6} for fault in FAULTS}}
-    found = {item.fault.key: item for item in findings(verdict, bands)}[key]
+    found = {item.fault.key: item for item in findings(verdict, OPEN)}[key]
     assert found.verdict == word and says in found.why and "Knee angle at lockout" in " ".join(found.cues)
     assert ("Feet too far" in headline(verdict)) == (decision == 1)
 
@@ -131,30 +133,42 @@ def test_a_number_beyond_its_limit_is_named_where_the_fault_is_denied():
     verdict, _ = verdict_of(thrust(2))
     key = "feet_too_far"
     verdict = replace(verdict, decisions=verdict.decisions | {key: 0}, probabilities=verdict.probabilities | {key: 0.1})
-    bands = {"thresholds": {fault.key: {"absent": 0.4, "present": 0.6} for fault in FAULTS}}
     for knee_deg, named in ((90.0, False), (141.0, True)):
         measures = replace(verdict.reps[1].measures, bend_top_deg=knee_deg, lean_top_deg=0.0)
         first = replace(verdict.reps[0], measures=replace(measures, bend_top_deg=90.0))
         changed = replace(verdict, reps=(first, replace(verdict.reps[1], measures=measures)))
-        (found,) = (item for item in findings(changed, bands) if item.fault.key == key)
+        (found,) = (item for item in findings(changed, OPEN) if item.fault.key == key)
         assert ("beyond its limit" in found.why) == named
 
 
 def test_a_hidden_fault_is_not_blamed_on_a_view_that_is_right():
-    verdict, model = verdict_of(thrust(2))
+    verdict, _ = verdict_of(thrust(2))
     unseen = [replace(rep, observability=dict.fromkeys(rep.observability, 0.1)) for rep in verdict.reps]
     nothing = dict.fromkeys(verdict.decisions)
     for view, says in (("side", "plates, arms or clothes"), ("frontal", "it is judged from the side")):
         changed = replace(verdict, status="ok", view=view, reps=tuple(unseen), decisions=nothing)
-        assert all(says in item.why for item in findings(changed, model))
+        assert all(says in item.why for item in findings(changed, OPEN))
         assert headline(changed) == "None of the four faults could be judged."
 
 
 def test_what_cannot_be_seen_is_called_not_observable():
-    verdict, model = verdict_of(thrust(2, width_m=0.6))
+    verdict, _ = verdict_of(thrust(2, width_m=0.6))
     assert verdict.status == "view_not_observable" and headline(verdict).startswith("From this view")
-    for item in findings(verdict, model):
+    for item in findings(verdict, OPEN):
         assert item.verdict == "Not observable" and item.kind == "open"
+
+
+def test_of_a_fault_that_is_never_judged_no_page_shows_a_probability(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "annotate", lambda *_: None)
+    verdict, model = verdict_of(thrust(2))
+    bands = OPEN["thresholds"] | {"tuck": {"absent": 0.0, "present": 1.01}}
+    verdict = replace(verdict, probabilities=verdict.probabilities | {"tuck": 0.87})
+    found = {item.fault.key: item for item in findings(verdict, {"thresholds": bands})}
+    assert found.pop("tuck").p is None and all(item.p is not None for item in found.values())
+    write_page(tmp_path, verdict, thrust(2), model | {"thresholds": bands}, Source(tmp_path, 30.0, False))
+    html = (tmp_path / "report/a.mp4/index.html").read_text()
+    assert "Never judged" in html and "0.87" not in html and "Evidence of tucked pelvis" not in html
+    assert "Evidence of overarched low back" in html
 
 
 def test_the_hip_curve_spans_the_clip_and_nobody_has_none():
@@ -202,9 +216,10 @@ def test_the_page_works_in_a_browser_without_a_network(report, browser, width, d
     assert browser.js("document.documentElement.scrollWidth <= innerWidth")
     assert browser.js("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     record = next((report.parent / "json").glob("*1?.mp4.json"))
-    reps = len(json.loads(record.read_text(encoding="utf-8"))["reps"])
-    assert reps > 0
-    counts = {".faults > li": 4, "#hip-curve": 1, ".area": 4 * reps}
+    told = json.loads(record.read_text(encoding="utf-8"))
+    reps, judged = len(told["reps"]), [band for band in told["model"]["thresholds"].values() if band["present"] <= 1]
+    assert reps > 0 and judged
+    counts = {".faults > li": 4, "#hip-curve": 1, ".area": len(judged) * reps}
     counts |= dict.fromkeys((".shots figure", "tbody tr", "button.step"), reps)
     assert {name: browser.js(f"document.querySelectorAll({json.dumps(name)}).length") for name in counts} == counts
     background = browser.js("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
