@@ -109,17 +109,21 @@ def test_the_command_fails_by_name_and_leaves_no_file(tmp_path):
     save_model(tmp_path / "model.pt", random_core(), SETTINGS, FACTS)
     for suffix in PACKAGES:
         (tmp_path / f"core{suffix}").write_bytes(b"the core of an older model")
-    write_report(tmp_path / "none", tmp_path / "model.pt")
-    settings = (f"export.models_dir={tmp_path}", f"export.core={tmp_path}/core.pt", f"export.report={tmp_path}/none")
+    write_report(tmp_path / "evaluate.json", tmp_path / "model.pt")
+    settings = (
+        f"export.models_dir={tmp_path}",
+        f"export.core={tmp_path}/core.pt",
+        f"export.report={tmp_path}/evaluate.json",
+    )
     done = python("-m", "src.export", *settings, "export.tolerance=nan")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "differs from eager" in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "none"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluate.json", "model.pt"]
 
 
 @pytest.mark.skipif(AOTI not in MADE, reason="there is no C++ compiler")
 def test_the_command_fails_where_the_compiled_package_alone_differs(tmp_path, packages):
     save_model(tmp_path / "model.pt", random_core(1), SETTINGS, FACTS)
-    write_report(tmp_path / "none", tmp_path / "model.pt")
+    write_report(tmp_path / "evaluate.json", tmp_path / "model.pt")
     code = """
 import sys
 from pathlib import Path
@@ -128,10 +132,14 @@ other = Path(sys.argv.pop(1)).read_bytes()  # compiled from another core
 export.PACKAGES = {export.AOTI: (lambda core, about, path: path.write_bytes(other), export.read_compiled)}
 export.main()
 """
-    settings = (f"export.models_dir={tmp_path}", f"export.core={tmp_path}/core.pt", f"export.report={tmp_path}/none")
+    settings = (
+        f"export.models_dir={tmp_path}",
+        f"export.core={tmp_path}/core.pt",
+        f"export.report={tmp_path}/evaluate.json",
+    )
     done = python("-c", code, packages[AOTI], *settings, "export.aoti=true")
     assert done.returncode == 1 and re.search(r"^error: .*differs from eager", done.stderr, re.M), done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "none"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluate.json", "model.pt"]
 
 
 def test_work_carries_the_report_into_every_package_and_says_how_far_it_is_off(packages):

@@ -205,8 +205,6 @@ def test_a_weight_is_as_many_rows(rows, counts):
     assert calibrate(labels, scores, weights) == pytest.approx(
         calibrate(labels[many], scores[many]), rel=1e-6, abs=1e-6
     )
-    which, logits = (labels[known] > 0.5).astype(int), np.stack([1 - scores[known], scores[known]], axis=1)
-    assert temperature(which, logits, np.full(len(which), 1.0)) == temperature(which, logits)
 
 
 def test_few_rows_of_one_kind_weigh_as_much_as_many_of_another():
@@ -219,3 +217,13 @@ def test_a_claim_is_never_less_likely_to_be_right_than_wrong():
     labels = np.array([1.0] * 9 + [0.0])
     band = claim_band(labels, np.linspace(0.4, 0.1, 10))
     assert band["present"] == 0.5 and band["absent"] < 0.4
+
+
+def test_a_temperature_goes_where_the_weight_is():
+    """Half of the rows are sure and right, half are sure and wrong."""
+    logits, which = np.tile([2.0, 0.0], (40, 1)), np.repeat([0, 1], 20)
+    trusting, even, doubting = (
+        temperature(which, logits, np.repeat(w, 20)) for w in ([9.0, 1.0], [1.0, 1.0], [1.0, 9.0])
+    )
+    assert trusting > 0.9 > even and even == pytest.approx(doubting, abs=0.02)  # no factor turns a doubt around
+    assert even == temperature(which, logits)

@@ -1,7 +1,7 @@
 import pytest
 
 from src.motion.labels import LabelError
-from src.report.tables import ahead, baseline, cell, write_readme
+from src.report.tables import ahead, baseline, cell, claims, difference, write_readme
 
 NAN = float("nan")
 
@@ -16,6 +16,17 @@ def numbers(value, lead):
 def test_a_number_that_was_not_measured_is_a_dash():
     assert cell({"value": NAN, "low": NAN, "high": NAN}) == "–" and baseline(None) == "–"
     assert cell({"value": 0.914, "low": 0.88, "high": 1.0}) == "0.91 (0.88-1.00)"
+
+
+def test_an_interval_in_which_all_resamples_agree_is_not_shown():
+    assert cell({"value": 1.0, "low": 1.0, "high": 1.0}) == "1.00"
+    assert difference({"difference": -0.001, "low": 0.0, "high": 0.0}) == "+0.00"
+    assert difference({"difference": -0.03, "low": -0.07, "high": 0.01}) == "-0.03 (-0.07 to +0.01)"
+
+
+def test_claims_are_counted():
+    assert claims({"claims": 16, "claim_precision": 0.75}) == "12 of 16"
+    assert claims({"claims": 0, "claim_precision": NAN}) == "no claim"
 
 
 def test_a_baseline_above_the_model_is_bold_and_said_plainly():
