@@ -8,6 +8,7 @@ same. ``docs/predict.md`` tells the rest.
 import argparse
 import hashlib
 import os
+import shutil
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -150,15 +151,22 @@ def judged(order: Order, judge: Judge, job: Job) -> Record:
         stamp = order.stamp(job.path)
     except OSError:  # score says what is wrong with the file
         stamp = {}
+    if order.pages:  # an earlier one may show faces
+        shutil.rmtree(page_folder(order.out, job.name), ignore_errors=True)
     verdict, track = score(job.path, judge, job.name)
-    if track is not None and order.poses:
-        save_poses(order.out, job.name, track)
-    if track is not None and order.pages:
-        source = Source(job.path, order.cfg.fps_hz, order.pages == "anonymized")
-        try:
+    try:
+        if track is not None and order.poses:
+            save_poses(order.out, job.name, track)
+        if track is not None and order.pages:
+            source = Source(job.path, order.cfg.fps_hz, order.pages == "anonymized")
             write_page(order.out, verdict, track, judge.scorer.metadata, source)
-        except ClipError as error:  # it changed or vanished since
-            verdict, track = Verdict(job.name, "unreadable", error.reason), None
+    except ClipError as error:  # it changed or vanished since
+        verdict, track = Verdict(job.name, "unreadable", error.reason), None
+    except OSError:  # no clip's fault
+        raise
+    except Exception as error:
+        what = f"its files could not be written: {type(error).__name__}: {one_line(error)}"
+        verdict, track = Verdict(job.name, "unreadable", what), None
     return record_of(verdict, judge.scorer, track.detector if track else "", stamp if track else {})
 
 
@@ -262,7 +270,8 @@ def main() -> None:
         sys.exit(130)
     if not args.quiet:
         show(results.rows, results.labels, Console())
-        print(results.summary() + (f", pages in {args.out / 'report' / 'index.html'}" if args.report else ""))
+        pages = f", pages in {args.out / 'report' / 'index.html'}" if args.report or args.anonymize else ""
+        print(results.summary() + pages)
     if results.ended:
         fail(NoWorker(f"{results.ended}; clips left: {results.left}, --resume goes on with them"), 3)
     sys.exit(3 if results.failed or results.ended else 0)

@@ -343,6 +343,33 @@ def test_a_file_that_vanishes_before_its_film_is_drawn_is_a_row(command, tmp_pat
     assert "a.mp4/index.html" not in (out / "report/index.html").read_text()
 
 
+@pytest.mark.parametrize("step", ["write_page", "save_poses"])
+def test_a_page_or_poses_that_cannot_be_made_are_a_row_and_stop_nothing(command, tmp_path, monkeypatch, step):
+    def fails_on_a(out, what, *_):
+        if "a.mp4" in (what, getattr(what, "clip", "")):
+            raise ZeroDivisionError("Fraction(1, 0)")
+
+    monkeypatch.setattr(predict, "write_page", lambda *_: None)
+    monkeypatch.setattr(predict, step, fails_on_a)
+    films = [movie(tmp_path / name) for name in ("a.mp4", "b.mp4")]
+    status, out = command(*films, "--report", "--save-poses")
+    rows = table(out / "clips.csv")
+    assert status == 3 and [row["status"] == "unreadable" for row in rows] == [True, False]
+    assert rows[0]["reason"] == "its files could not be written: ZeroDivisionError: Fraction(1, 0)"
+
+
+def test_of_an_earlier_page_nothing_is_left_that_may_show_a_face(command, tmp_path, monkeypatch, capsys):
+    stills = tmp_path / "results/report/a.mp4/rep_4.jpg", tmp_path / "results/report/b.mp4/film.mp4"
+    for still in stills:
+        still.parent.mkdir(parents=True)
+        still.touch()
+    monkeypatch.setattr(predict, "write_page", lambda out, verdict, *_: None)
+    (tmp_path / "b.mp4").write_text("no video")
+    status, out = command(movie(tmp_path / "a.mp4"), tmp_path / "b.mp4", "--anonymize")
+    assert status == 3 and not any(still.exists() for still in stills)
+    assert f"pages in {out / 'report/index.html'}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("out", ["results", "/sys/kernel"])
 def test_results_that_cannot_be_written_stop_the_run_before_any_clip(command, tmp_path, capsys, out):
     """A file stands where the folder should be, or the folder is read-only, for root too."""

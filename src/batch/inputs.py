@@ -1,5 +1,6 @@
 """Which clips: files, folders, patterns, CSV manifests and lists on stdin become named jobs, each clip once."""
 
+import codecs
 import contextlib
 import csv
 import glob
@@ -11,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-VIDEO_SUFFIXES = set(".mp4 .mov .m4v .avi .mkv .webm .mpg .mpeg .mts .m2ts .3gp .wmv .flv .ts".split())
+VIDEO_SUFFIXES = set(
+    ".mp4 .mov .m4v .avi .mkv .webm .mpg .mpeg .mts .m2ts .3gp .wmv .flv .ts .ogv .mxf .vob .asf .divx .f4v".split()
+)
 MANIFEST_COLUMNS = ("clip", "path")
 
 
@@ -65,15 +68,19 @@ def clips_of(entry: str, out: Path) -> Iterator[Path]:
 
 def listed(raw: bytes) -> list[str]:
     """Names from stdin, one per line, or NUL between them as ``find -print0`` writes; file names may be no UTF-8."""
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     names = raw.split(b"\0") if b"\0" in raw else raw.splitlines()
     return [name.decode("utf-8", "surrogateescape") for name in names if name.strip()]
 
 
 def videos_below(folder: Path, out: Path) -> list[Path]:
-    """Videos in a folder and its folders, sorted; hidden files (a Mac's ``._clip.mp4``) and results left out."""
+    """Videos in a folder and its folders, sorted; hidden files (a Mac's ``._clip.mp4``) and results left out.
+
+    A link whose file is gone stays in: the row says so.
+    """
     results = out.resolve()
     found = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.name[0] != ".")
-    return sorted(path for path in found if path.is_file() and not path.resolve().is_relative_to(results))
+    return sorted(path for path in found if not path.is_dir() and not path.resolve().is_relative_to(results))
 
 
 def manifest(path: Path) -> list[Path]:
@@ -98,7 +105,9 @@ def clip_names(paths: Sequence[Path]) -> list[str]:
         if len(count) == len(names):
             break
         names = ["/".join(p.parts[-depth:]) if count[n] > 1 else n for n, p in zip(names, paths, strict=True)]
-    return [name.lstrip("/").encode("utf-8", "backslashreplace").decode() for name in names]
+    bare = [name.lstrip("/") for name in names]
+    names = bare if len(set(bare)) == len(bare) else names
+    return [name.encode("utf-8", "backslashreplace").decode() for name in names]
 
 
 def file_name(clip: str) -> str:

@@ -17,6 +17,7 @@ from src.motion.keypoints import OUTLINE, SKELETONS, Track
 from src.motion.measure import Measures
 from src.video import clips
 from src.video.anonymous import CHAIN, centre, head_circles, hide, pixel
+from src.video.recode import X264
 
 Picture = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -73,12 +74,12 @@ def write_film(path: Path, pictures: Iterator[Picture], fps_hz: float, size_px: 
     part = path.with_name(f"{path.name}.part")
     scale = min(1.0, FILM_PX / max(size_px))
     width, height = (max(2, 2 * round(side * scale / 2)) for side in size_px)
-    rate = Fraction(fps_hz).limit_denominator(1001)
+    rate = max(Fraction(fps_hz).limit_denominator(1001), Fraction(1, 1001))  # slower ones no container holds for long
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as box:
         stream: Any = box.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
-        stream.options = {"crf": "25", "preset": "veryfast"}
+        stream.options = {"crf": "25", "preset": "veryfast", "x264-params": X264}
         for t, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame = frame.reformat(width=width, height=height, format="yuv420p")

@@ -47,7 +47,9 @@ def test_files_folders_and_patterns(folder, inputs, clips):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"b/c.mov\n\na.mp4\r\n", b"b/c.mov\0a.mp4\0", b"b/c.mov\na.mp4"], ids=["lines", "find -print0", "no end"]
+    "raw",
+    [b"b/c.mov\n\na.mp4\r\n", b"b/c.mov\0a.mp4\0", b"b/c.mov\na.mp4", b"\xef\xbb\xbfb/c.mov\na.mp4\n"],
+    ids=["lines", "find -print0", "no end", "byte order mark"],
 )
 def test_a_list_on_stdin(folder, monkeypatch, raw):
     given(monkeypatch, raw)
@@ -57,6 +59,12 @@ def test_a_list_on_stdin(folder, monkeypatch, raw):
 def test_a_list_may_hold_folders_patterns_and_names_that_are_no_utf8(folder, monkeypatch):
     given(monkeypatch, b"b\n*.mp4\nd\xfc.mp4\n")
     assert found("-") == ["b/c.mov", "b/x[2].mp4", "a.mp4", "d\udcfc.mp4"]
+
+
+def test_a_link_whose_file_is_gone_stays_in_a_folder(folder):
+    (folder / "b" / "gone.mp4").symlink_to(folder / "nowhere.mp4")
+    (folder / "b" / "day.mp4").mkdir()
+    assert found("b") == ["b/c.mov", "b/gone.mp4", "b/x[2].mp4"]
 
 
 @pytest.mark.parametrize("column", ["clip", "path"])
@@ -102,3 +110,9 @@ def test_ten_thousand_equal_names_are_told_apart_in_seconds():
     began = time.monotonic()
     names = clip_names([Path(f"/day{i}/set.mp4") for i in range(10_000)])
     assert names[0] == "day0/set.mp4" and len(set(names)) == 10_000 and time.monotonic() - began < 10
+
+
+def test_names_that_differ_in_the_root_alone_stay_apart():
+    assert clip_names([Path("/a/x.mp4"), Path("b/x.mp4")]) == ["a/x.mp4", "b/x.mp4"]
+    names = clip_names([Path("/a/x.mp4"), Path("a/x.mp4")])
+    assert len(set(names)) == 2 and len({file_name(name) for name in names}) == 2

@@ -10,7 +10,7 @@ from src.motion.keypoints import HIP_THRUST
 from src.motion.measure import measure
 from src.motion.reps import find_reps
 from src.video.anonymous import HEAD, head_circles
-from src.video.overlay import STILL_PX, Still, annotate, skeleton
+from src.video.overlay import STILL_PX, Still, annotate, skeleton, write_film
 from src.video.probe import ClipError
 
 
@@ -56,6 +56,27 @@ def test_a_film_that_every_browser_plays_with_all_its_frames(tmp_path, size):
     body = film.read_bytes()
     assert body.index(b"moov") < body.index(b"mdat")  # starts before it is loaded
     assert len(decoded(film)) == len(track.keypoints) and not list(film.parent.glob("*.part"))
+
+
+@pytest.mark.parametrize("fps_hz", [0.4, 1 / 6000, 1e-7])
+def test_a_film_of_hardly_any_frames_a_second(tmp_path, fps_hz):
+    write_film(tmp_path / "film.mp4", iter(np.zeros((4, 66, 98, 3), np.uint8)), fps_hz, (98, 66))
+    with av.open(str(tmp_path / "film.mp4")) as box:
+        assert float(box.streams.video[0].average_rate) == pytest.approx(max(fps_hz, 1 / 1001))
+    assert len(decoded(tmp_path / "film.mp4")) == 4
+
+
+def test_the_same_pictures_make_the_same_film_whatever_was_written_before(tmp_path):
+    """x264 with its defaults gave one film in a hundred other bytes; its look-ahead on one thread does not."""
+    rng = np.random.default_rng(1)
+    pictures = rng.integers(0, 256, (2, 40, 120, 214, 3), np.uint8)
+    pictures = pictures // 4 + np.linspace(0, 180, 214).astype(np.uint8)[:, None]
+    made = set()
+    for i in range(12):
+        write_film(tmp_path / "other.mp4", iter(pictures[1][: 5 + 3 * i]), 30.0, (214, 120))
+        write_film(tmp_path / "film.mp4", iter(pictures[0]), 30.0, (214, 120))
+        made.add((tmp_path / "film.mp4").read_bytes())
+    assert len(made) == 1
 
 
 def test_stills_show_the_lifter_at_one_size(tmp_path):
