@@ -8,7 +8,6 @@ same. ``docs/predict.md`` tells the rest.
 import argparse
 import hashlib
 import os
-import shutil
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -35,7 +34,7 @@ from src.detect import Detector, engine_name, key, make_detector, track_clip
 from src.motion.keypoints import Track
 from src.motion.model import ModelError
 from src.motion.verdict import Scorer, Verdict, judge_track
-from src.pages.page import Source, page_folder, write_index, write_page
+from src.pages.page import Source, page_folder, remove_page, write_index, write_page
 from src.video.probe import ClipError
 from src.video.tflite import WeightsError
 
@@ -151,8 +150,8 @@ def judged(order: Order, judge: Judge, job: Job) -> Record:
         stamp = order.stamp(job.path)
     except OSError:  # score says what is wrong with the file
         stamp = {}
-    if order.pages:  # an earlier one may show faces
-        shutil.rmtree(page_folder(order.out, job.name), ignore_errors=True)
+    if order.pages:
+        remove_page(order.out, job.name)
     verdict, track = score(job.path, judge, job.name)
     try:
         if track is not None and order.poses:

@@ -370,6 +370,19 @@ def test_of_an_earlier_page_nothing_is_left_that_may_show_a_face(command, tmp_pa
     assert f"pages in {out / 'report/index.html'}" in capsys.readouterr().out
 
 
+def test_an_earlier_page_that_cannot_be_removed_stops_the_run(command, tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "results/report").mkdir(parents=True)
+    (tmp_path / "results/report/a.mp4").symlink_to(tmp_path / "elsewhere")  # not ours to empty
+    status, _ = command(movie(tmp_path / "a.mp4"), "--anonymize", "--quiet")
+    assert status == 1 and "symbolic link" in capsys.readouterr().err and (tmp_path / "elsewhere").is_dir()
+
+
+def test_a_name_too_long_for_any_file_is_a_row(command, tmp_path):
+    status, out = command("x" * 5000 + ".mp4", movie(tmp_path / "a.mp4"))
+    assert status == 3 and [row["status"] == "unreadable" for row in table(out / "clips.csv")] == [True, False]
+
+
 @pytest.mark.parametrize("out", ["results", "/sys/kernel"])
 def test_results_that_cannot_be_written_stop_the_run_before_any_clip(command, tmp_path, capsys, out):
     """A file stands where the folder should be, or the folder is read-only, for root too."""

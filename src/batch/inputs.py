@@ -5,6 +5,7 @@ import contextlib
 import csv
 import glob
 import hashlib
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -51,13 +52,13 @@ def clips_of(entry: str, out: Path) -> Iterator[Path]:
             for line in listed(sys.stdin.buffer.read())
             for found in clips_of(f"./{line}" if line == "-" else line, out)
         )
-    elif path.is_dir():
+    elif os.path.isdir(path):  # which, unlike Path's, answers for names too long for any file
         yield from videos_below(path, out)
     elif path.suffix.lower() == ".csv":
         yield from manifest(path)
-    elif not path.exists() and "://" in entry:
+    elif not os.path.exists(path) and "://" in entry:
         raise InputError(f"{entry}: an address is no input; download the video first")
-    elif not path.exists() and glob.has_magic(entry):
+    elif not os.path.exists(path) and glob.has_magic(entry):
         found = sorted(glob.glob(entry, recursive=True))
         if not found:
             raise InputError(f"{entry}: nothing matches this pattern")
@@ -76,11 +77,12 @@ def listed(raw: bytes) -> list[str]:
 def videos_below(folder: Path, out: Path) -> list[Path]:
     """Videos in a folder and its folders, sorted; hidden files (a Mac's ``._clip.mp4``) and results left out.
 
-    A link whose file is gone stays in: the row says so.
+    A link that leads nowhere stays in: the row says so. What is no file (a pipe, a folder called ``a.mp4``) is left out.
     """
-    results = out.resolve()
+    results = os.path.realpath(out)  # of links in a circle Path.resolve makes an error
     found = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.name[0] != ".")
-    return sorted(path for path in found if not path.is_dir() and not path.resolve().is_relative_to(results))
+    films = (path for path in found if path.is_file() or not os.path.exists(path))
+    return sorted(path for path in films if not Path(os.path.realpath(path)).is_relative_to(results))
 
 
 def manifest(path: Path) -> list[Path]:
@@ -99,14 +101,15 @@ def manifest(path: Path) -> list[Path]:
 
 def clip_names(paths: Sequence[Path]) -> list[str]:
     """A name per path: the file's, with as many parent folders as it takes to tell equal names apart."""
+    deepest = max((len(path.parts) for path in paths), default=0)
     names = [path.name for path in paths]
-    for depth in range(2, 20):
+    for depth in range(2, deepest + 1):
         count = Counter(names)
         if len(count) == len(names):
             break
         names = ["/".join(p.parts[-depth:]) if count[n] > 1 else n for n, p in zip(names, paths, strict=True)]
-    bare = [name.lstrip("/") for name in names]
-    names = bare if len(set(bare)) == len(bare) else names
+    rootless = [name.lstrip("/") for name in names]
+    names = rootless if len(set(rootless)) == len(paths) else names
     return [name.encode("utf-8", "backslashreplace").decode() for name in names]
 
 

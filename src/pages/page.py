@@ -1,5 +1,6 @@
 """One page per clip and an index of all: film, lockouts, hip curve, faults with what they rest on. Needs no network."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,12 @@ def clock(seconds: float) -> str:
 def page_folder(out: Path, clip: str) -> Path:
     """``report/<clip>/`` in the folder of the results."""
     return out / "report" / file_name(clip)
+
+
+def remove_page(out: Path, clip: str) -> None:
+    """Remove what an earlier run wrote of a clip, which may show a face; ``OSError`` where that cannot be done."""
+    if (folder := page_folder(out, clip)).exists():
+        shutil.rmtree(folder)
 
 
 def write_page(out: Path, verdict: Verdict, track: Track, model: Mapping[str, Any], source: Source) -> None:

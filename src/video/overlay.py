@@ -74,7 +74,7 @@ def write_film(path: Path, pictures: Iterator[Picture], fps_hz: float, size_px: 
     part = path.with_name(f"{path.name}.part")
     scale = min(1.0, FILM_PX / max(size_px))
     width, height = (max(2, 2 * round(side * scale / 2)) for side in size_px)
-    rate = max(Fraction(fps_hz).limit_denominator(1001), Fraction(1, 1001))  # slower ones no container holds for long
+    rate = max(Fraction(fps_hz).limit_denominator(1001), Fraction(1, 1001))  # less: 0, or times that no file holds
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as box:
         stream: Any = box.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

@@ -61,10 +61,19 @@ def test_a_list_may_hold_folders_patterns_and_names_that_are_no_utf8(folder, mon
     assert found("-") == ["b/c.mov", "b/x[2].mp4", "a.mp4", "d\udcfc.mp4"]
 
 
-def test_a_link_whose_file_is_gone_stays_in_a_folder(folder):
+def test_a_link_that_leads_nowhere_stays_in_a_folder_and_what_is_no_file_does_not(folder):
     (folder / "b" / "gone.mp4").symlink_to(folder / "nowhere.mp4")
+    (folder / "b" / "ring.mp4").symlink_to("ring.mp4")
+    (folder / "b" / "results.mp4").symlink_to(folder / "results/report/a/overlay.mp4")
     (folder / "b" / "day.mp4").mkdir()
-    assert found("b") == ["b/c.mov", "b/gone.mp4", "b/x[2].mp4"]
+    os.mkfifo(folder / "b" / "pipe.mp4")
+    assert found("b") == ["b/c.mov", "b/gone.mp4", "b/ring.mp4", "b/x[2].mp4"]
+
+
+def test_a_name_too_long_for_any_file_is_a_clip_like_another(folder, monkeypatch):
+    """So it becomes a row with its reason, and the others are judged."""
+    given(monkeypatch, b"a.mp4\n" + 5000 * b"x" + b".mp4\n")
+    assert found("-") == ["a.mp4", 5000 * "x" + ".mp4"]
 
 
 @pytest.mark.parametrize("column", ["clip", "path"])
@@ -115,4 +124,6 @@ def test_ten_thousand_equal_names_are_told_apart_in_seconds():
 def test_names_that_differ_in_the_root_alone_stay_apart():
     assert clip_names([Path("/a/x.mp4"), Path("b/x.mp4")]) == ["a/x.mp4", "b/x.mp4"]
     names = clip_names([Path("/a/x.mp4"), Path("a/x.mp4")])
+    deep = "/".join("abcdefghijklmnopqrstuvwxyz")
+    assert clip_names([Path(f"/1/{deep}"), Path(f"/2/{deep}")]) == [f"1/{deep}", f"2/{deep}"]
     assert len(set(names)) == 2 and len({file_name(name) for name in names}) == 2

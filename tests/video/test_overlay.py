@@ -67,7 +67,7 @@ def test_a_film_of_hardly_any_frames_a_second(tmp_path, fps_hz):
 
 
 def test_the_same_pictures_make_the_same_film_whatever_was_written_before(tmp_path):
-    """x264 with its defaults gave one film in a hundred other bytes; its look-ahead on one thread does not."""
+    """x264's look-ahead on threads of its own carries over from film to film."""
     rng = np.random.default_rng(1)
     pictures = rng.integers(0, 256, (2, 40, 120, 214, 3), np.uint8)
     pictures = pictures // 4 + np.linspace(0, 180, 214).astype(np.uint8)[:, None]
