@@ -81,7 +81,7 @@ def videos_below(folder: Path, out: Path) -> list[Path]:
     """
     results = os.path.realpath(out)  # of links in a circle Path.resolve makes an error
     found = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.name[0] != ".")
-    films = (path for path in found if path.is_file() or not os.path.exists(path))
+    films = (path for path in found if os.path.isfile(path) or not os.path.exists(path))
     return sorted(path for path in films if not Path(os.path.realpath(path)).is_relative_to(results))
 
 
