@@ -85,15 +85,17 @@ def truth_rows(perf: Performance, camera: Camera, clip: str, subject: str) -> li
 
 
 def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
-    """Render the clips of one person into ``folder`` and true tracks into ``folder/truth``; returns the rows."""
+    """Render the clips of one of ``everybody`` into ``folder`` and true tracks into ``folder/truth``; returns the rows."""
     from src.video.render import render_clip, sample_look
 
-    subject, split = f"ren-{number:04d}", split_of(cfg, number)
-    person, labels, truth = sample_person(np.random.default_rng((cfg.seed, number))), [], []
+    split, seed = everybody(cfg)[number - 1]
+    subject, person = f"ren-{split}-{seed[-1]:04d}", sample_person(np.random.default_rng(seed))
+    labels: list[Row] = []
+    truth: list[Row] = []
     reps = cfg.train_reps if split == "train" else cfg.reps
     rates_hz = cfg.rates_hz if split == "test" else cfg.train_rates_hz
     for i in range(1, cfg.clips_per_subject + 1):
-        rng, clip = np.random.default_rng((cfg.seed, number, i)), f"{subject}-{i:02d}.mp4"
+        rng, clip = np.random.default_rng((*seed, i)), f"{subject}-{i:02d}.mp4"
         short, fps_hz = int(rng.choice(cfg.heights_px)), float(rng.choice(rates_hz))
         long = round(short * 16 / 9 / 2) * 2
         size_px = (short, long) if rng.random() < 0.3 else (long, short)
@@ -106,10 +108,12 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
     return labels, truth
 
 
-def split_of(cfg: Simulate, number: int) -> str:
-    """The split of a person's number, counted from 1: first training, then validation, then test people."""
-    ends = np.cumsum([cfg.train_subjects, cfg.validation_subjects, cfg.test_subjects])
-    return SPLITS[int(np.searchsorted(ends, number))]
+def everybody(cfg: Simulate) -> list[tuple[str, tuple[int, int, int]]]:
+    """Split and seed of each person. Each split counts its own people: with more of them in one, nobody changes sides."""
+    counts = (cfg.train_subjects, cfg.validation_subjects, cfg.test_subjects)
+    return [
+        (SPLITS[part], (cfg.seed, part, number)) for part, count in enumerate(counts) for number in range(1, count + 1)
+    ]
 
 
 def _write(path: Path, rows: list[Row], columns: Iterable[str]) -> None:
@@ -157,11 +161,11 @@ def work(cfg: Simulate) -> None:
     """
     if min(cfg.reps + cfg.train_reps) < 1:
         raise ConfigError(f"simulate.reps {cfg.reps}, train_reps {cfg.train_reps}: a set has one rep or more")
-    people = cfg.train_subjects + cfg.validation_subjects + cfg.test_subjects
-    rows = fill(Path(cfg.clips_dir), partial(person_clips, cfg), people, cfg.workers, "rendered clips")
+    count = len(everybody(cfg))
+    rows = fill(Path(cfg.clips_dir), partial(person_clips, cfg), count, cfg.workers, "rendered clips")
     if rows:
         datasheet.write(Path(cfg.clips_dir))
-    print(f"{len({row['clip'] for row in rows})} clips with {len(rows)} reps of {people} people in {cfg.clips_dir}")
+    print(f"{len({row['clip'] for row in rows})} clips with {len(rows)} reps of {count} people in {cfg.clips_dir}")
 
 
 def main() -> None:

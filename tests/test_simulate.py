@@ -1,6 +1,7 @@
 import csv
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.kinematics import sample_performance
 from src.motion.labels import COLUMNS, OPTIONAL, read_labels
 from src.motion.person import sample_person
-from src.simulate import COVERED, covered_shares, label_rows, work
+from src.simulate import COVERED, covered_shares, everybody, label_rows, work
 
 
 def settings(folder, **changes):
@@ -39,7 +40,7 @@ def test_clips_labels_and_truth(tmp_path):
     assert tuple(labels[0]) == (*COLUMNS, *OPTIONAL) and len(labels) == len(truth)
     assert {row["clip"] for row in labels} == {p.name for p in cfg.clips_dir.glob("*.mp4")}
     assert {row["subject"]: row["split"] for row in labels} == {
-        "ren-0001": "train", "ren-0002": "validation", "ren-0003": "test",
+        "ren-train-0001": "train", "ren-validation-0001": "validation", "ren-test-0001": "test",
     }  # fmt: skip
     assert read_labels(cfg.clips_dir / "labels.csv")
     for row, true in zip(labels, truth, strict=True):
@@ -54,14 +55,22 @@ def test_clips_labels_and_truth(tmp_path):
     assert digests(one.clips_dir) == digests(cfg.clips_dir)  # whatever the number of processes
 
 
+def test_more_people_in_one_split_move_nobody_into_another():
+    few = set(everybody(settings(Path(), train_subjects=2, validation_subjects=2, test_subjects=1)))
+    many = set(everybody(settings(Path(), train_subjects=9, validation_subjects=4, test_subjects=3)))
+    assert few < many and len({seed for _, seed in many}) == 16
+    first = [sample_person(np.random.default_rng(seed)) for _, seed in sorted(few)]
+    assert len({person.height_m for person in first}) == 5
+
+
 def test_remaking_leaves_nothing_stale(tmp_path):
     cfg = settings(tmp_path)
     cfg.clips_dir.mkdir(parents=True)
     (cfg.clips_dir / "stale.mp4").write_bytes(b"")
     work(cfg)
     labels = rows(cfg.clips_dir / "labels.csv")
-    assert [row["clip"] for row in labels] == ["ren-0001-01.mp4"] and labels[0]["subject"] == "ren-0001"
-    true = Track.load(cfg.clips_dir / "truth" / "ren-0001-01.npz")
+    assert [row["clip"] for row in labels] == ["ren-train-0001-01.mp4"] and labels[0]["subject"] == "ren-train-0001"
+    true = Track.load(cfg.clips_dir / "truth" / "ren-train-0001-01.npz")
     assert true.detector == "truth" and true.fps_hz == 5.0
     assert not (cfg.clips_dir / "stale.mp4").exists()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []

@@ -23,7 +23,7 @@ PAGES = ("datasheet.md", "frames.jpg", "histograms.png")
 def rendered(tmp_path_factory):
     """Three people, two clips each, one rep per clip, in low resolution."""
     folder, labels, truth = tmp_path_factory.mktemp("set"), [], []
-    for subject in ("ren-0001", "ren-0002", "ren-0003"):
+    for subject in ("ren-test-0001", "ren-test-0002", "ren-test-0003"):
         for i, view in enumerate(("side", "oblique")):
             rng, clip = np.random.default_rng((7, int(subject[-1]), i)), f"{subject}-0{i}.mp4"
             perf = sample_performance(sample_person(rng), 1, 5.0, rng)
@@ -74,9 +74,9 @@ def test_a_datasheet_counts_what_is_there(folder):
         assert cells(text, view)[2] == str(sum(row["view"] == view for row in rows))
     for load in {row["load"] for row in table(folder / "truth.csv")}:
         assert cells(text, load)[1] == str(len({r["clip"] for r in table(folder / "truth.csv") if r["load"] == load}))
-    assert cells(text, "ren-0001")[:2] == ["2", "2"]
-    clean = sum(all(row[key] == "0" for key in FAULT_KEYS) for row in rows if row["subject"] == "ren-0001")
-    assert cells(text, "ren-0001")[2] == str(clean)
+    assert cells(text, "ren-test-0001")[:2] == ["2", "2"]
+    clean = sum(all(row[key] == "0" for key in FAULT_KEYS) for row in rows if row["subject"] == "ren-test-0001")
+    assert cells(text, "ren-test-0001")[2] == str(clean)
     assert "Frame rate 5.0 Hz." in text and "No split" in text and "Nobody was filmed" in text
     for heading in ("Motivation", "Composition", "Collection", "Uses", "Distribution"):
         assert f"\n## {heading}" in text
