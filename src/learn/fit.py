@@ -242,6 +242,8 @@ def fit(cfg: Train, train: list[Sample], validation: list[Sample], logger: Logge
     ):
         warnings.filterwarnings("ignore", message=message)
     L.seed_everything(cfg.seed, verbose=False)
+    if cfg.detected_repeats < 1:
+        raise ConfigError(f"train.detected_repeats {cfg.detected_repeats}: a rep counts once or more often")
     detected = [s for s in train if s.tier == "detected"]
     batches, history = loader(train + detected * (cfg.detected_repeats - 1), cfg, training=True), History()
     module = FaultModule(cfg, cfg.epochs * math.ceil(len(batches) / max(1, cfg.devices)))

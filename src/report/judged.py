@@ -37,7 +37,7 @@ class Judged:
     """Labelled reps that were found, N rows.
 
     faults (N, L): labels, NaN = masked. decisions (N, L): 1, 0 or NaN = not observable or abstained, as ``predict`` decides.
-    open (N, L): whether a decision may be made at all, because the fault is observable and the clip is not refused.
+    decidable (N, L): whether a decision may be made at all, because the fault is observable and the clip is not refused.
     scores: name -> (N, L), higher = rather the fault, NaN where that one cannot judge; ``MODEL`` holds probabilities.
     """
 
@@ -45,7 +45,7 @@ class Judged:
     truths: list[Truth | None]
     faults: Array
     decisions: Array
-    open: NDArray[np.bool_]
+    decidable: NDArray[np.bool_]
     scores: dict[str, Array]
     labels: tuple[str, ...] = HIP_THRUSTS.labels
 
@@ -61,7 +61,7 @@ class Judged:
         """Some of the rows."""
         scores = {name: values[chosen] for name, values in self.scores.items()}
         kept = [self.samples[i] for i in chosen], [self.truths[i] for i in chosen]
-        return Judged(*kept, self.faults[chosen], self.decisions[chosen], self.open[chosen], scores, self.labels)
+        return Judged(*kept, self.faults[chosen], self.decisions[chosen], self.decidable[chosen], scores, self.labels)
 
     def of(self, folder: str) -> "Judged":
         """The rows of one folder."""
@@ -72,7 +72,7 @@ class Judged:
         p = self.scores[MODEL]
         present, absent = (np.array([band[end] for band in bands]) for end in ("present", "absent"))
         decisions = np.where(p >= present, 1.0, np.where(p < absent, 0.0, np.nan))
-        return replace(self, decisions=np.where(self.open, decisions, np.nan))
+        return replace(self, decisions=np.where(self.decidable, decisions, np.nan))
 
     def decided_by_others(self, folds: int, seed: int) -> "Judged":
         """The same rows, each decided under bands that other people chose: people are dealt into ``folds``."""

@@ -84,5 +84,5 @@ def test_nobody_is_decided_under_thresholds_that_they_chose():
     rows = Judged(samples, [None] * 50, truth, truth * NAN, np.ones((50, 1), bool), {MODEL: p}, ("tuck",))
     fair = rows.decided_by_others(5, seed=0).decisions
     assert (fair[odd & (p[:, 0] > 0.5)] == 1).all() and (fair[odd & (p[:, 0] < 0.5)] == 0).all()
-    closed = replace(rows, open=~odd[:, None]).decided_by_others(5, seed=0).decisions
+    closed = replace(rows, decidable=~odd[:, None]).decided_by_others(5, seed=0).decisions
     assert np.isnan(closed[odd]).all() and np.isfinite(closed[~odd]).any()
