@@ -2,28 +2,31 @@
 
 An error is split in two. What follows from pose and scene (a point drawn to a plate, a rise seen too small) is a ridge
 regression. The rest is kept clip by clip and lent to others who are filmed alike: its slow part, with gaps and scores, moves
-with the rep; its quick part comes from a clip of no fewer frames a second, for a repeated error is no jitter, and runs in its
+with the hips; its quick part comes from a clip of no fewer frames a second, for a repeated error is no jitter, and runs in its
 own time. So bias, drift, swaps, gaps and scores of all points come together as they did in a clip. Where plates hide a point in
-both clips the detector's guess is lent instead of its error: it knew nothing of the true place.
+both clips the detector's guess is lent instead of its error: it knew nothing of the true place. Clips in which the detector
+lost the lifter lend as well, but teach the regression nothing.
 
 Everything happens in one frame of reference: the camera on the person's left (others are mirrored), lengths in mean limbs.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.motion.keypoints import HIP_THRUST, OUTLINE, Floats, Track, TrackError, middle, mirror
+from src.motion.person import ARMS, LOADS
 
 Array = NDArray[np.float64]
 
 PARTS = ("shoulder", "hip", "knee", "ankle")
+ENDS = (*PARTS, "heel", "toe")
 WILD = 0.5
 """Errors beyond this many mean limbs (a swap, somebody else) count as this much in the regression."""
 RIDGE = 15.0
@@ -32,8 +35,10 @@ SLOW_S = 0.2
 """Width of the Gaussian that parts slow from quick errors."""
 NEAREST = 6
 """A donor is drawn from this many clips filmed most alike."""
-ALIKE = np.array([0.10, 0.10, 0.10, 0.25, 0.5, 0.7])
-"""What counts as a step in each number of ``Filmed.place``: camera (2), plates (m), trunk's pitch (rad), load, arms."""
+TIME = 0.05
+"""Share of time in a beat; the rest is the hips' rise."""
+ALIKE = np.array([0.10, 0.10, 0.10, 0.25, 0.5, *[0.7] * len(ARMS)])
+"""What counts as a step in each number of ``Filmed.place``: camera (2), plates (m), trunk's pitch (rad), load, ``ARMS`` (5)."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,13 @@ class Filmed:
         return self.true if self.side == "left" else mirror(self.true)
 
     def place(self) -> Array:
-        """Numbers (6,) by which clips are alike, see ``ALIKE``."""
+        """Numbers (10,) by which clips are alike, see ``ALIKE``."""
         xy, size = self.from_left.keypoints[..., :2].astype(float), unit(self.from_left)
         left, right = (xy[:, HIP_THRUST.index(f"{side}_hip")] for side in ("left", "right"))
         across = np.median(left - right, axis=0) / size
         trunk = np.median(middle(xy, "hip") - middle(xy, "shoulder"), axis=0)
-        codes = [
-            ("none", "dumbbell", "barbell").index(self.load),
-            {"bar": 0.0, "hips": 0.3, "floor": 1.0}.get(self.arms, 1.7),
-        ]
-        return np.array([*across, self.plate_m, np.arctan2(-trunk[1], abs(trunk[0])), *codes])
+        pitch, arms = np.arctan2(-trunk[1], abs(trunk[0])), [float(self.arms == place) for place in ARMS]
+        return np.array([*across, self.plate_m, pitch, LOADS.index(self.load), *arms])
 
 
 def unit(true: Track) -> float:
@@ -75,14 +77,17 @@ def unit(true: Track) -> float:
 
 
 def causes(filmed: Filmed) -> Array:
-    """What errors may follow from (T, P): 1, camera, load, limbs' directions, the outline's depth, and what plates hide of both.
+    """What errors may follow from (T, P): 1, camera, load, limbs, left-right distances, the outline's depth, what plates hide.
 
     Of a hidden point the detector knows nothing: its error then undoes the very pose that the true point has.
     """
     hidden = (filmed.from_left.keypoints[..., 2] < 1).astype(float)  # (T, 31)
     xy, size = filmed.from_left.keypoints[..., :2].astype(float), unit(filmed.from_left)
-    mid, frames = {part: middle(xy, part) for part in PARTS}, len(xy)
-    steps = [(mid[b] - mid[a]) / size for a, b in pairwise(PARTS)]
+    mid, frames = {part: middle(xy, part) for part in ENDS}, len(xy)
+    limbs = (*pairwise(PARTS), ("ankle", "heel"), ("ankle", "toe"))
+    steps = [(mid[b] - mid[a]) / size for a, b in limbs]
+    left, right = (xy[:, [HIP_THRUST.index(f"{side}_{part}") for part in ENDS]] for side in ("left", "right"))
+    apart = ((left - right) / size).reshape(frames, -1)
     chord = mid["hip"] - mid["shoulder"]
     normal = np.stack([chord[:, 1], -chord[:, 0]], -1) / np.maximum((chord**2).sum(-1, keepdims=True), 1e-6)
     depth = ((xy[:, -len(OUTLINE) :] - mid["shoulder"][:, None]) * normal[:, None]).sum(-1)  # (T, 10) chords
@@ -94,7 +99,7 @@ def causes(filmed: Filmed) -> Array:
         hidden[:, [HIP_THRUST.index("left_hip")]],
         hidden[:, -len(OUTLINE) :],
     )
-    return np.concatenate([scene, pose, depth, hips, hips * pose, skin, skin * depth], axis=1)
+    return np.concatenate([scene, pose, apart, depth, hips, hips * pose, skin, skin * depth], axis=1)
 
 
 def stance(filmed: Filmed) -> Array:
@@ -136,7 +141,7 @@ class Donor:
     """What the regression left of one clip: slow and quick errors (T, 31, 2), scores (T, 31), the clip's place and reps.
 
     guess: (T, 31, 2) where the detector put each point but for the quick part, measured as ``stance``; hidden: (T, 31) 1 where
-    plates hide it.
+    plates hide it; beats: (T,) see ``Timed``.
     """
 
     slow: Floats
@@ -147,6 +152,7 @@ class Donor:
     fps_hz: float
     place: Array
     reps: Array
+    beats: Array
 
 
 @dataclass(frozen=True)
@@ -160,10 +166,11 @@ class Noise:
         """Keypoints (T, 31, 3) that the detector might have reported for these true points."""
         slow, quick = self._donor(filmed, rng), self._donor(filmed, rng, filmed.true.fps_hz)
         true, size = filmed.from_left, unit(filmed.from_left)
-        seconds = true.seconds.astype(float)
-        moment = same_moment(seconds, filmed.reps, slow.reps) * slow.fps_hz
-        last = len(quick.quick) - 1
-        free = np.round((seconds + rng.uniform(0, last / quick.fps_hz)) * quick.fps_hz).astype(int) % (2 * last + 1)
+        ours, last = timed(filmed), len(quick.quick) - 1
+        theirs = Timed(np.arange(len(slow.beats)) / slow.fps_hz, slow.reps, slow.beats)
+        moment = same_moment(ours, theirs) * slow.fps_hz
+        since = ours.seconds + rng.uniform(0, last / quick.fps_hz)
+        free = np.round(since * quick.fps_hz).astype(int) % (2 * last + 1)
         free = np.minimum(free, 2 * last - free).clip(0, last)  # to and fro
         off = np.einsum("tp,pkc->tkc", causes(filmed), self.weights) + between(slow.slow, moment)
         both = between(slow.hidden, moment) * (true.keypoints[..., 2] < 1)  # (T, 31)
@@ -216,32 +223,66 @@ def between(rows: Floats, at: Array) -> Floats:
     return values
 
 
-def same_moment(seconds: Array, reps: Array, other: Array) -> Array:
-    """Seconds (T,) of another set at the like moment: reps (R, 3) start, top, end to ``other`` (Q, 3), again and again.
+class Timed(NamedTuple):
+    """A set in time: ``seconds`` (T,) of its frames, ``reps`` (R, 3) start, top, end, and ``beats`` (T,).
 
-    Before the first and after the last rep time runs as it does, between two reps it rests at the end of the one before.
+    A beat is how far a frame is in its rep: 0 at the start, 1 at lockout, 2 at the end, NaN outside.
     """
-    pick = np.arange(len(reps)) % len(other)
+
+    seconds: Array
+    reps: Array
+    beats: Array
+
+
+def timed(filmed: Filmed) -> Timed:
+    """Beats go with the hips' rise over the line from shoulders to knees, and a little with time, so that they never rest."""
+    height = {part: -middle(filmed.true.keypoints.astype(float), part)[:, 1] for part in PARTS}
+    rise = height["hip"] - (height["shoulder"] + height["knee"]) / 2
+    seconds = filmed.true.seconds.astype(float)
+    beats: Array = np.full(len(rise), np.nan)
+    for start_s, top_s, end_s in filmed.reps:
+        for way, (first_s, last_s) in enumerate(((start_s, top_s), (top_s, end_s))):
+            rows = np.flatnonzero((seconds >= first_s) & (seconds <= last_s))
+            gone = np.maximum.accumulate(rise[rows] * (1, -1)[way])
+            share = (gone - gone[:1]) / max(float(np.ptp(gone)) if len(gone) else 0.0, 1e-6)
+            beats[rows] = way + (1 - TIME) * share + TIME * (seconds[rows] - first_s) / max(last_s - first_s, 1e-6)
+    return Timed(seconds, filmed.reps, beats)
+
+
+def same_moment(ours: Timed, theirs: Timed) -> Array:
+    """Seconds (T,) of their set at the like moment of ours, their reps again and again.
+
+    Inside a rep moments are alike that have the same beat. Before the first and after the last rep time runs as it does,
+    between two reps it rests at the end of the one before.
+    """
+    seconds, reps = ours.seconds, ours.reps
     at: Array = np.empty_like(seconds)
-    for i in range(len(reps)):
-        inside = (seconds >= reps[i, 0]) & (seconds <= reps[i, 2])
-        at[inside] = np.interp(seconds[inside], reps[i], other[pick[i]])
-        after = (seconds > reps[i, 2]) & (seconds < (reps[i + 1, 0] if i + 1 < len(reps) else np.inf))
-        at[after] = other[pick[i], 2]
+    for i, (start_s, _, end_s) in enumerate(reps):
+        first_s, _, last_s = theirs.reps[i % len(theirs.reps)]
+        inside = (seconds >= start_s) & (seconds <= end_s)
+        known = (theirs.seconds >= first_s) & (theirs.seconds <= last_s) & np.isfinite(theirs.beats)
+        at[inside] = np.interp(
+            ours.beats[inside], [0.0, *theirs.beats[known], 2.0], [first_s, *theirs.seconds[known], last_s]
+        )
+        after = (seconds > end_s) & (seconds < (reps[i + 1, 0] if i + 1 < len(reps) else np.inf))
+        at[after] = last_s
     before, after = seconds < reps[0, 0], seconds > reps[-1, 2]
-    at[before] = np.maximum(other[0, 0] - (reps[0, 0] - seconds[before]), 0.0)
-    at[after] = other[-1, 2] + seconds[after] - reps[-1, 2]
+    at[before] = np.maximum(theirs.reps[0, 0] - (reps[0, 0] - seconds[before]), 0.0)
+    at[after] = theirs.reps[-1, 2] + seconds[after] - reps[-1, 2]
     return at
 
 
 def fit(pairs: Sequence[tuple[Filmed, Track]]) -> Noise:
     """Learn the detector's errors from true and detected tracks of the same clips; a ``TrackError`` without any person."""
     rows = [(filmed, seen, errors(filmed, seen)) for filmed, seen in pairs]
-    rows = [row for row in rows if _sane(row[2])]
-    if not rows:
+    rows = [row for row in rows if np.isfinite(row[2][..., 0]).any()]
+    followed = [_sane(error) for *_, error in rows]
+    if not any(followed):
         raise TrackError("nobody was detected in any of the clips; no noise can be fitted")
     known = [_at(causes(filmed), filmed.true.fps_hz, seen) for filmed, seen, _ in rows]
-    weights = _ridge(known, [error[..., :2].astype(float) for *_, error in rows])
+    weights = _ridge(
+        list(compress(known, followed)), [error[..., :2].astype(float) for *_, error in compress(rows, followed)]
+    )
     donors = [
         _rest(filmed, seen, error, np.einsum("tp,pkc->tkc", x, weights))
         for (filmed, seen, error), x in zip(rows, known, strict=True)
@@ -264,13 +305,14 @@ def _at(rows: Array, fps_hz: float, seen: Track) -> Array:
 def _rest(filmed: Filmed, seen: Track, error: Floats, explained: Array) -> Donor:
     """The donor that a clip makes: what its causes do not explain, and where hidden points were put."""
     true, width = filmed.from_left.keypoints, SLOW_S * seen.fps_hz
-    place, hidden = (_at(rows, filmed.true.fps_hz, seen) for rows in (stance(filmed), (true[..., 2] < 1).astype(float)))
+    known = stance(filmed), (true[..., 2] < 1).astype(float), timed(filmed).beats
+    place, hidden, beats = (_at(rows, filmed.true.fps_hz, seen) for rows in known)
     left, put = error[..., :2] - explained, error[..., :2] + place
     slow, guess = smooth(left, width), smooth(put, width)
     quick = np.where(hidden[..., None] > 0, put - guess, left - slow)
     fields = {"slow": slow, "quick": quick, "guess": guess, "hidden": hidden, "scores": error[..., 2]}
     floats: dict[str, Any] = {name: values.astype(np.float32) for name, values in fields.items()}
-    return Donor(**floats, fps_hz=seen.fps_hz, place=filmed.place(), reps=filmed.reps)
+    return Donor(**floats, fps_hz=seen.fps_hz, place=filmed.place(), reps=filmed.reps, beats=beats)
 
 
 def _ridge(causes_: list[Array], errors_: list[Array]) -> Array:

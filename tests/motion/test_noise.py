@@ -8,8 +8,22 @@ from hypothesis import strategies as st
 from src.motion.camera import sample_camera, true_track
 from src.motion.keypoints import HIP_THRUST, Track, TrackError, mirror
 from src.motion.kinematics import sample_performance
-from src.motion.noise import Filmed, Noise, between, causes, errors, fit, same_moment, smooth, stance, unit
-from src.motion.person import sample_person
+from src.motion.noise import (
+    ALIKE,
+    Filmed,
+    Noise,
+    Timed,
+    between,
+    causes,
+    errors,
+    fit,
+    same_moment,
+    smooth,
+    stance,
+    timed,
+    unit,
+)  # fmt: skip
+from src.motion.person import ARMS, sample_person
 
 SHIFT = 0.1
 
@@ -85,14 +99,62 @@ def test_no_noise_without_anybody(tmp_path):
 
 @given(st.integers(1, 5), st.integers(1, 5), st.floats(0.5, 2.0))
 def test_moments_of_a_rep_meet(reps, others, pace):
-    def timed(count, start, step):
-        return start + step * np.arange(count)[:, None] * 4 + step * np.array([0.0, 1.0, 3.0])
+    def in_time(count, start, step):
+        times = start + step * np.arange(count)[:, None] * 4 + step * np.array([0.0, 1.0, 3.0])
+        seconds = np.unique([*times.ravel(), *np.arange(0.0, times[-1, 2] + 2, 0.05)])
+        beats = np.interp(seconds, times.ravel(), (times * 0 + (0, 1, 2)).ravel())
+        inside = ((seconds[:, None] >= times[:, 0]) & (seconds[:, None] <= times[:, 2])).any(axis=1)
+        return Timed(seconds, times, np.where(inside, beats, np.nan))
 
-    ours, theirs = timed(reps, 1.0, 1.0), timed(others, 2.0, pace)
-    at = same_moment(ours.ravel(), ours, theirs).reshape(reps, 3)
-    np.testing.assert_allclose(at, theirs[np.arange(reps) % others])
-    assert same_moment(np.array([0.5]), ours, theirs)[0] == 1.5
-    assert np.isclose(same_moment(ours[-1:, 2] + 1, ours, theirs)[0], theirs[-1, 2] + 1)
+    ours, theirs = in_time(reps, 1.0, 1.0), in_time(others, 2.0, pace)
+    at = same_moment(ours, theirs)
+    met = at[np.searchsorted(ours.seconds, ours.reps.ravel())].reshape(reps, 3)
+    np.testing.assert_allclose(met, theirs.reps[np.arange(reps) % others], atol=1e-6)
+    assert np.isclose(at[np.searchsorted(ours.seconds, 0.5)], 1.5)
+    later = np.searchsorted(ours.seconds, ours.reps[-1, 2] + 1)
+    assert np.isclose(at[later] - theirs.reps[-1, 2], ours.seconds[later] - ours.reps[-1, 2])
+
+
+def test_a_moment_is_alike_by_the_hips_and_not_by_the_clock():
+    """One holds the top for half of the rep, the other not at all: the hold is lent what the other's top looked like."""
+
+    def set_of(hold_s):
+        up, seconds = 0.5 - 0.5 * np.cos(np.pi * np.arange(0, 1, 0.05)), 0.05
+        height = np.concatenate([up, np.ones(round(hold_s / seconds)), up[::-1]])
+        points = np.zeros((len(height), len(HIP_THRUST), 3), np.float32)
+        for side in ("left", "right"):
+            points[:, HIP_THRUST.index(f"{side}_hip"), 1] = -height
+        times = np.array([[0.0, (len(height) - 1) / 2 * seconds, (len(height) - 1) * seconds + 1e-3]])
+        return Filmed(Track(points, 1 / seconds, (640, 360), "t"), "left", 0.0, "none", "floor", times), height
+
+    (held, high), (brief, low) = set_of(2.0), set_of(0.0)
+    for one, other, ours, theirs in ((held, brief, high, low), (brief, held, low, high)):
+        at = same_moment(timed(one), timed(other)) / 0.05
+        assert np.abs(np.interp(at, np.arange(len(theirs)), theirs) - ours).max() < 0.1
+    beats = timed(held).beats
+    assert (np.diff(beats) > 0).all() and beats[0] == 0 and np.isclose(beats[-1], 2, atol=0.01)
+
+
+def test_who_holds_the_arms_alike_lends(noise):
+    shot = filmed(40)
+    donors = [replace(d, place=shot.place()) for d in noise.donors]
+    for other in set(ARMS) - {shot.arms}:
+        elsewhere = replace(donors[0], place=replace(shot, arms=other).place())
+        assert np.linalg.norm((elsewhere.place - shot.place()) / ALIKE) > 1.5
+        drawn = [Noise(noise.weights, (elsewhere, donors[1]))._donor(shot, np.random.default_rng(s)) for s in range(40)]
+        assert sum(d is donors[1] for d in drawn) >= 30
+
+
+def test_a_clip_in_which_the_lifter_was_lost_lends_but_teaches_nothing():
+    rng = np.random.default_rng(1)
+    pairs = [(shot := filmed(seed), detected(shot, rng)) for seed in range(6)]
+    shot, seen = filmed(6), detected(filmed(6), rng)
+    lost = replace(seen, keypoints=seen.keypoints + (400.0, 0.0, 0.0))
+    without, given = fit(pairs), fit([*pairs, (shot, lost)])
+    assert np.array_equal(without.weights, given.weights)
+    assert len(given.donors) == len(without.donors) + 1 and np.nanmedian(np.abs(given.donors[-1].slow)) > 0.5
+    with pytest.raises(TrackError, match="nobody"):
+        fit([(shot, lost)])
 
 
 def test_smoothing_leaves_holes_and_constants_alone():
