@@ -4,15 +4,14 @@ An error is split in two. What follows from pose and scene (a point drawn to a p
 regression. The rest is kept clip by clip and lent to others who are filmed alike: its slow part, with gaps and scores, moves
 with the hips; its quick part comes from a clip of no fewer frames a second, for a repeated error is no jitter, and runs in its
 own time. So bias, drift, swaps, gaps and scores of all points come together as they did in a clip. Where plates hide a point in
-both clips the detector's guess is lent instead of its error: it knew nothing of the true place. Clips in which the detector
-lost the lifter lend as well, but teach the regression nothing.
+both clips the detector's guess is lent instead of its error: it knew nothing of the true place.
 
 Everything happens in one frame of reference: the camera on the person's left (others are mirrored), lengths in mean limbs.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -35,6 +34,8 @@ SLOW_S = 0.2
 """Width of the Gaussian that parts slow from quick errors."""
 NEAREST = 6
 """A donor is drawn from this many clips filmed most alike."""
+OWN = 0.5
+"""Share of the slow errors' variance that one donor lends; the rest has the mean and covariance of all ``NEAREST``."""
 TIME = 0.05
 """Share of time in a beat; the rest is the hips' rise."""
 ALIKE = np.array([0.10, 0.10, 0.10, 0.25, 0.5, *[0.7] * len(ARMS)])
@@ -154,6 +155,11 @@ class Donor:
     reps: Array
     beats: Array
 
+    @property
+    def timed(self) -> "Timed":
+        """When its frames are."""
+        return Timed(np.arange(len(self.beats)) / self.fps_hz, self.reps, self.beats)
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -164,15 +170,18 @@ class Noise:
 
     def observe(self, filmed: Filmed, rng: np.random.Generator) -> Floats:
         """Keypoints (T, 31, 3) that the detector might have reported for these true points."""
-        slow, quick = self._donor(filmed, rng), self._donor(filmed, rng, filmed.true.fps_hz)
-        true, size = filmed.from_left, unit(filmed.from_left)
+        (alike, chance), (jittery, odds) = self._donors(filmed), self._donors(filmed, filmed.true.fps_hz)
+        drawn, quick = int(rng.choice(len(alike), p=chance)), jittery[int(rng.choice(len(jittery), p=odds))]
+        true, size, slow = filmed.from_left, unit(filmed.from_left), alike[drawn]
         ours, last = timed(filmed), len(quick.quick) - 1
-        theirs = Timed(np.arange(len(slow.beats)) / slow.fps_hz, slow.reps, slow.beats)
-        moment = same_moment(ours, theirs) * slow.fps_hz
+        moments = [same_moment(ours, d.timed) * d.fps_hz for d in alike]
+        moment = moments[drawn]
         since = ours.seconds + rng.uniform(0, last / quick.fps_hz)
         free = np.round(since * quick.fps_hz).astype(int) % (2 * last + 1)
         free = np.minimum(free, 2 * last - free).clip(0, last)  # to and fro
-        off = np.einsum("tp,pkc->tkc", causes(filmed), self.weights) + between(slow.slow, moment)
+        off = np.einsum("tp,pkc->tkc", causes(filmed), self.weights)
+        lent = np.stack([between(d.slow, at) for d, at in zip(alike, moments, strict=True)])
+        off = off + mixed(lent, chance, drawn, rng)
         both = between(slow.hidden, moment) * (true.keypoints[..., 2] < 1)  # (T, 31)
         guessed = smooth(both.astype(float), SLOW_S * true.fps_hz)[..., None]
         off = np.where(guessed > 0, off + guessed * (between(slow.guess, moment) - stance(filmed) - off), off)
@@ -182,13 +191,13 @@ class Noise:
         track = Track(seen.astype(np.float32), true.fps_hz, true.size_px, "simulated")
         return (track if filmed.side == "left" else mirror(track)).keypoints
 
-    def _donor(self, filmed: Filmed, rng: np.random.Generator, fps_hz: float = 0.0) -> Donor:
-        """One of those filmed most alike; who has fewer frames a second comes last."""
+    def _donors(self, filmed: Filmed, fps_hz: float = 0.0) -> tuple[list[Donor], Array]:
+        """Those filmed most alike, and each one's chance to lend; who has fewer frames a second comes last."""
         place = filmed.place()
         apart = [np.linalg.norm((place - d.place) / ALIKE) + 9.0 * (d.fps_hz < 0.75 * fps_hz) for d in self.donors]
         near = np.argsort(apart, kind="stable")[:NEAREST]
         chance = np.exp(-0.5 * (np.array(apart)[near] - apart[near[0]]))
-        return self.donors[int(rng.choice(near, p=chance / chance.sum()))]
+        return [self.donors[i] for i in near], chance / chance.sum()
 
     def save(self, path: Path) -> None:
         """Write one compressed ``.npz`` in one step."""
@@ -210,6 +219,19 @@ class Noise:
                 return cls(z["weights"], tuple(donors))
         except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise TrackError(f"{path}: no fitted noise ({error}); run python -m src.imitate") from error
+
+
+def mixed(lent: Floats, chance: Array, drawn: int, rng: np.random.Generator) -> Floats:
+    """Errors (T, 31, 2) with the mean and covariance of the donors' (D, T, 31, 2), missing where the drawn one's are.
+
+    So few clips say so much about errors that a network would learn them by heart if they came again as they were.
+    """
+    weight = np.where(np.isfinite(lent), chance[:, None, None, None], 0.0)
+    mean = np.nansum(weight * lent, axis=0) / np.maximum(weight.sum(axis=0), 1e-9)
+    draws = rng.normal(size=len(lent)) * np.sqrt(chance)
+    others = np.einsum("d,dtkc->tkc", draws, np.nan_to_num(lent - mean))
+    values: Floats = mean + np.sqrt(OWN) * (lent[drawn] - mean) + np.sqrt(1 - OWN) * others
+    return values
 
 
 def between(rows: Floats, at: Array) -> Floats:
@@ -275,14 +297,11 @@ def same_moment(ours: Timed, theirs: Timed) -> Array:
 def fit(pairs: Sequence[tuple[Filmed, Track]]) -> Noise:
     """Learn the detector's errors from true and detected tracks of the same clips; a ``TrackError`` without any person."""
     rows = [(filmed, seen, errors(filmed, seen)) for filmed, seen in pairs]
-    rows = [row for row in rows if np.isfinite(row[2][..., 0]).any()]
-    followed = [_sane(error) for *_, error in rows]
-    if not any(followed):
+    rows = [row for row in rows if _sane(row[2])]
+    if not rows:
         raise TrackError("nobody was detected in any of the clips; no noise can be fitted")
     known = [_at(causes(filmed), filmed.true.fps_hz, seen) for filmed, seen, _ in rows]
-    weights = _ridge(
-        list(compress(known, followed)), [error[..., :2].astype(float) for *_, error in compress(rows, followed)]
-    )
+    weights = _ridge(known, [error[..., :2].astype(float) for *_, error in rows])
     donors = [
         _rest(filmed, seen, error, np.einsum("tp,pkc->tkc", x, weights))
         for (filmed, seen, error), x in zip(rows, known, strict=True)
