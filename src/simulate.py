@@ -24,6 +24,8 @@ from src.video import datasheet
 
 COVERED, NEAR_TOP_S = 0.45, 0.25
 """A fault is hidden where plates cover more than this of a group of its carriers, this long before and after lockout."""
+PLAIN, PLAIN_ARMS = "plain", ("chest", "bench")
+"""More validation people, from the side, with arms that leave the back in plain view: nothing else is claimed of the spine."""
 Row = dict[str, Any]
 Rows = tuple[list[Row], list[Row]]
 """Rows of ``labels.csv`` and of ``truth.csv``."""
@@ -88,11 +90,12 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
     """Render the clips of one of ``everybody`` into ``folder`` and true tracks into ``folder/truth``; returns the rows."""
     from src.video.render import render_clip, sample_look
 
-    split, seed = everybody(cfg)[number - 1]
-    subject, person = f"ren-{split}-{seed[-1]:04d}", sample_person(np.random.default_rng(seed))
+    group, seed = everybody(cfg)[number - 1]
+    subject, person = f"ren-{group}-{seed[-1]:04d}", sample_person(np.random.default_rng(seed))
     labels: list[Row] = []
     truth: list[Row] = []
-    reps = cfg.train_reps if split == "train" else cfg.reps
+    split = "validation" if group == PLAIN else group
+    reps = cfg.reps if group in ("validation", "test") else cfg.train_reps
     rates_hz = cfg.rates_hz if split == "test" else cfg.train_rates_hz
     for i in range(1, cfg.clips_per_subject + 1):
         rng, clip = np.random.default_rng((*seed, i)), f"{subject}-{i:02d}.mp4"
@@ -100,7 +103,10 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
         long = round(short * 16 / 9 / 2) * 2
         size_px = (short, long) if rng.random() < 0.3 else (long, short)
         perf = sample_performance(person, int(rng.choice(reps)), fps_hz, rng)
-        camera = sample_camera(perf.joints[:, :21], fps_hz, size_px, sample_view(rng), rng)
+        while group == PLAIN and perf.setup.arms not in PLAIN_ARMS:
+            perf = sample_performance(person, int(rng.choice(reps)), fps_hz, rng)
+        view = "side" if group == PLAIN else sample_view(rng)
+        camera = sample_camera(perf.joints[:, :21], fps_hz, size_px, view, rng)
         render_clip(perf, camera, sample_look(rng), folder / clip, int(rng.choice(cfg.crfs)))
         true_track(perf, camera).save(folder / "truth" / f"{Path(clip).stem}.npz")
         labels += label_rows(perf, camera, clip, subject, split)
@@ -109,11 +115,10 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
 
 
 def everybody(cfg: Simulate) -> list[tuple[str, tuple[int, int, int]]]:
-    """Split and seed of each person. Each split counts its own people: with more of them in one, nobody changes sides."""
-    counts = (cfg.train_subjects, cfg.validation_subjects, cfg.test_subjects)
-    return [
-        (SPLITS[part], (cfg.seed, part, number)) for part, count in enumerate(counts) for number in range(1, count + 1)
-    ]
+    """Split, or ``PLAIN``, and seed of each person. Each counts its own: with more people in one, nobody changes sides."""
+    counts = (cfg.train_subjects, cfg.validation_subjects, cfg.test_subjects, cfg.plain_subjects)
+    groups = enumerate(zip((*SPLITS[:3], PLAIN), counts, strict=True))
+    return [(group, (cfg.seed, part, n)) for part, (group, count) in groups for n in range(1, count + 1)]
 
 
 def _write(path: Path, rows: list[Row], columns: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ from src.config import Export, load
 from src.export import PACKAGES, save_core, work
 from src.motion.camera import sample_camera
 from src.motion.faults import FAULT_KEYS
-from src.motion.keypoints import HIP_THRUST, Track
+from src.motion.keypoints import HIP_THRUST, OUTLINE, Track
 from src.motion.kinematics import sample_performance
 from src.motion.labels import COLUMNS, OPTIONAL
 from src.motion.model import Core, fingerprint, save_model
@@ -126,9 +126,9 @@ def thrust(
         "elbow": shoulder + 0.25 * along + 0.1 * front, "wrist": hip + 0.1 * front, "ear": shoulder - 0.2 * along,
         "eye": shoulder - 0.22 * along + 0.08 * front, "nose": shoulder - 0.2 * along + 0.1 * front,
     }  # fmt: skip
-    for share in (10, 25, 50, 75, 90):
-        middle[f"front_{share}"] = shoulder + share / 100 * TRUNK_M * along + 0.11 * front
-        middle[f"back_{share}"] = shoulder + share / 100 * TRUNK_M * along - 0.09 * front
+    for point in OUTLINE:
+        side, _, share = point.partition("_")
+        middle[point] = shoulder + int(share) / 100 * TRUNK_M * along + (0.11 if side == "front" else -0.09) * front
     aside = {"left": 0.5 * width_m, "right": -0.5 * width_m}
     points = []
     for name in HIP_THRUST.points:

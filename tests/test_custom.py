@@ -150,7 +150,7 @@ def test_two_labels_where_one_is_asked_for_are_refused(tmp_path):
 def test_a_track_of_another_skeleton_is_refused():
     track = Track(np.zeros((40, 19, 4), np.float32), 20.0, (0, 0), "mocap", skeleton="body_19")
     label = Label("a.npz", "ann", None, None, (0.0,) * 4, "side")
-    with pytest.raises(TrackError, match="a.npz: a track of skeleton body_19; the task is hip_thrust_31"):
+    with pytest.raises(TrackError, match="a.npz: a track of skeleton body_19; the task is hip_thrust_v2"):
         samples_of(track, [label], "gym")
 
 
@@ -179,4 +179,4 @@ def test_the_settings_of_this_project_are_its_own_task():
     few = task_of(load(Train, "train.labels=[feet_too_far,knees_in]"))
     assert views_of("feet_too_far") == ("side", "oblique") and "rear" in views_of("knees_in")
     limits = Core(few, channels=4, blocks=1).limits
-    assert limits.widest.tolist() == pytest.approx([1.1, 1e3]) and limits.needs_outline.tolist() == [0.0, 0.0]
+    assert limits.widest.tolist() == pytest.approx([1.1, 1e3]) and limits.needs_back.tolist() == [0.0, 0.0]

@@ -102,11 +102,11 @@ def test_strata_and_severity_need_the_truth(settings):
     (settings.poses_dir / "simulated" / "truth.csv").write_text("\n".join(lines) + "\n")
     work(settings)
     folders = read_report(settings)["folders"]
-    assert set(folders["gym"]["strata"]) == {"side view"}
+    assert set(folders["gym"]["strata"]) == {"side view", "back seen"}
     strata = folders["simulated"]["strata"]
     assert {name: part["reps"] for name, part in strata.items()} == {
         "side view, no plates": 6, "side view": 12, "no plates": 6, "bigger plates": 6, "side view, bigger plates": 6,
-        "20 to 40 Hz": 12,
+        "20 to 40 Hz": 12, "back seen": 12,
     }  # fmt: skip
     assert strata["bigger plates"]["faults"]["feet_too_far"]["positives"] == 6
     assert strata["no plates"]["faults"]["feet_too_far"]["positives"] == 0

@@ -11,7 +11,7 @@ from conftest import python, write_people
 
 from src.config import CONF, SECTIONS, ConfigError, Train, load
 from src.learn import fit as fitting
-from src.learn.calibrate import logits_of
+from src.learn.calibrate import outputs_of
 from src.learn.fit import FaultModule, Order, ema
 from src.motion.dataset import load_samples, split_people
 from src.motion.faults import FAULT_KEYS
@@ -79,7 +79,7 @@ def test_calibration_was_fitted_and_stored(settings, trained):
     samples, _ = load_samples(settings.poses_dir)
     samples = split_people(samples, 0.25, 0.25, settings.seed)["validation"]
     assert {s.subject for s in samples} == set(facts["people"]["validation"])
-    labels, logits = np.stack([s.faults for s in samples]), logits_of(core, samples)
+    labels, logits = np.stack([s.faults for s in samples]), outputs_of(core, samples)[0]
     for i, key in enumerate(FAULT_KEYS):
         y, z = labels[:, i], logits[:, i]
         fitted = (float(core.scale[i]), float(core.bias[i]))

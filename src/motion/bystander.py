@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.keypoints import OUTLINE
+from src.motion.keypoints import BACK_FRACTIONS, FRONT_FRACTIONS, OUTLINE
 from src.motion.kinematics import JOINTS, Performance
 from src.motion.limbs import SIDES, feet, two_link
 from src.motion.person import Person, sample_person, sample_setup
@@ -27,7 +27,8 @@ def upright(person: Person) -> dict[str, Array]:
     parts = {name: plane(getattr(trunk, name)) for name in ("spine", "rear", "fore")}
     chest, hip = plane(trunk.shoulder), plane(trunk.hip)
     points = {f"{part}_{n}": deep(rows[:, i]) for part, rows in parts.items() for i, n in enumerate(NODES)}
-    skin = np.concatenate([contour(chest, hip, parts[side]) for side in ("rear", "fore")], axis=1)  # (1, 10, 2)
+    sides = (("rear", BACK_FRACTIONS), ("fore", FRONT_FRACTIONS))
+    skin = np.concatenate([contour(chest, hip, parts[side], at) for side, at in sides], axis=1)  # (1, 10, 2)
     points |= {name: deep(skin[:, i]) for i, name in enumerate(OUTLINE)}
     up = deep(chest) + np.array([0.02, 0, 1.05 * person.head_m])
     points |= {"neck": deep(chest) + np.array([0, 0, 0.25 * person.head_m]), "head": up}

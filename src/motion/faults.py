@@ -52,7 +52,7 @@ QUANTITIES = {
     "rise_ratio": "hip rise of this rep over the person's own best rise in the set",
 }
 
-LOW_BACK = ("back_50", "back_75", "front_50", "front_75")
+LOW_BACK = ("back_55", "back_70", "back_85", "front_50", "front_75")
 
 FAULTS = (
     Fault(

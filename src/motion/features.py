@@ -17,6 +17,9 @@ ANGLES = ("hip_deg", "knee_deg", "shin_deg", "trunk_deg", "thigh_deg")
 """hip: signed trunk-thigh angle, 180 straight, above 180 hips above the shoulder-knee line; knee: 180 straight leg; shin: from
 the vertical, + = leaning away from the hips; trunk, thigh: pitch above the floor, + = hips above shoulders, knees above hips."""
 
+OUTLINE_SEEN = 0.05
+"""An outline point less seen than this in a sample has no offset there."""
+
 FEATURE_NAMES = (
     *(f"{angle} / 45" for angle in ("hip_deg - 180", "knee_deg - 90", "shin_deg", "trunk_deg", "thigh_deg", "lean_deg")),
     "hip above shoulder-knee line", "hip above ankle",
@@ -148,7 +151,7 @@ class Features(nn.Module):
         """Look the needed points up by name; a skeleton without shoulders, hips, knees and ankles is refused."""
         super().__init__()
         self.names, self.frames = FEATURE_NAMES, frames
-        self.outline_seen = 0.05  # an outline point less seen than this in a sample has no offset there
+        self.outline_seen = OUTLINE_SEEN
         self.unseen = 1e-6  # a point at most this far seen was seen in no frame of the rep
         present = [part for part in PARTS if f"left_{part}" in skeleton.points]
         if missing := set(PARTS[:4]) - set(present):

@@ -50,14 +50,19 @@ class Skeleton:
         return tuple(partners)
 
 
-CONTOUR_FRACTIONS = (0.1, 0.25, 0.5, 0.75, 0.9)
-"""Where along the shoulder-to-hip chord the trunk's outline is sampled (0 = shoulders, 1 = hips). What is measured is how the
-middle lies against the ends: the ends of the chord are joints, which detectors misplace by as much as a fault moves the back."""
-OUTLINE = tuple(f"{side}_{round(100 * at)}" for side in ("back", "front") for at in CONTOUR_FRACTIONS)
-"""``back_10`` ... ``front_90``: the trunk's outline towards the floor and towards the ceiling of someone lying face up."""
+BACK_FRACTIONS, FRONT_FRACTIONS = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2), (0.25, 0.5, 0.75)
+"""Where along the shoulder-to-hip chord the outline is sampled (0 = shoulders, 1 = hips): the back from the shoulder blades to
+below the seat. What is measured is how the low back lies against the blades and the seat: the ends of the chord are joints, which
+detectors misplace by as much as a fault moves the back."""
+OUTLINE = tuple(
+    f"{side}_{round(100 * at)}"
+    for side, fractions in (("back", BACK_FRACTIONS), ("front", FRONT_FRACTIONS))
+    for at in fractions
+)
+"""``back_25`` ... ``front_75``: the trunk's outline towards the floor and towards the ceiling of someone lying face up."""
 
 HIP_THRUST = Skeleton(
-    name="hip_thrust_31",
+    name="hip_thrust_v2",
     points=(
         "nose", "left_eye", "right_eye", "left_ear", "right_ear",
         "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
@@ -75,7 +80,8 @@ HIP_THRUST = Skeleton(
         ("right_ankle", "right_heel"), ("right_heel", "right_toe"),
     ),
 )  # fmt: skip
-"""COCO-17, heels, toes, and ten optional points on the trunk's outline."""
+"""COCO-17, heels, toes, and ten optional points on the trunk's outline. In its predecessor ``hip_thrust_31`` they lay elsewhere
+and ended above the seat."""
 
 SKELETONS = {HIP_THRUST.name: HIP_THRUST}
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from src.motion.cycle import Curves, Severity, Tempo, play, sample_severity, sample_tempo
 from src.motion.faults import FAULTS, judge
-from src.motion.keypoints import HIP_THRUST, OUTLINE
-from src.motion.limbs import arms, feet, head, knees
+from src.motion.keypoints import BACK_FRACTIONS, FRONT_FRACTIONS, HIP_THRUST, OUTLINE
+from src.motion.limbs import arms, behind_thigh, feet, head, knees
 from src.motion.person import Person, Setup, sample_setup
 from src.motion.spine import CHEST, MID_LUMBAR, NODES, Trunk, bend, contour, lumbar_offset
 
@@ -201,7 +201,10 @@ def _joints(
     lean = np.maximum(np.deg2rad(rng.uniform(62, 82)) - pitch, 0.0)
     placed = _sit_up(place(trunk, setup, person.trunk_m, pitch), curves.sit, lean)
     hips, knee = _legs(person, setup, placed["mid"][:, 1], ankles)
-    rear, fore = (contour(placed["mid"][:, 0], placed["mid"][:, 1], placed[side]) for side in ("rear", "fore"))
+    shoulder, hip = placed["mid"][:, 0], placed["mid"][:, 1]
+    seat = behind_thigh(hip, knee.mean(axis=1)[:, [0, 2]], person.girth)
+    rear = contour(shoulder, hip, np.concatenate([placed["rear"], seat], axis=1), BACK_FRACTIONS)
+    fore = contour(shoulder, hip, placed["fore"], FRONT_FRACTIONS)
     points = {"left_hip": hips[:, 0], "right_hip": hips[:, 1], "left_knee": knee[:, 0], "right_knee": knee[:, 1]}
     skin = np.concatenate([rear, fore], axis=1)  # (T, 10, 2)
     points |= {name: _deep(skin[:, i]) for i, name in enumerate(OUTLINE)}

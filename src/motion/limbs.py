@@ -8,6 +8,8 @@ from src.motion.person import Person, Setup
 
 Array = NDArray[np.float64]
 SIDES = (("left", 1.0), ("right", -1.0))
+BEHIND_THIGH = ((0.1, 0.092), (0.25, 0.086), (0.45, 0.074))
+"""Where along the thigh, and how far behind its axis its skin lies, metres at average girth: as ``video/body.py`` draws it."""
 
 
 def two_link(root: Array, target: Array, first_m: float, second_m: float, towards: Array) -> tuple[Array, Array]:
@@ -31,6 +33,16 @@ def knees(person: Person, setup: Setup, hips: Array, ankles: Array) -> Array:
     spread = np.deg2rad(np.array(setup.knees_deg))
     towards = np.stack([np.zeros(2), np.sin(spread) * np.array([1, -1]), np.cos(spread)], axis=-1)  # (2, 3)
     return two_link(hips, ankles, person.thigh_m, person.shank_m, np.broadcast_to(towards, hips.shape))[0]
+
+
+def behind_thigh(hip: Array, knee: Array, girth: float) -> Array:
+    """Skin (T, 3, 2) behind the thigh from hips and knees (T, 2) in the plane (x, z) of someone lying face up: below the seat."""
+    axis = knee - hip
+    length = np.linalg.norm(axis, axis=-1, keepdims=True)
+    behind = np.stack([axis[:, 1], -axis[:, 0]], axis=-1) / length  # (T, 2)
+    at, depth_m = np.array(BEHIND_THIGH).T[..., None]  # (3, 1) each
+    skin: Array = hip[:, None] + at * axis[:, None] + depth_m * (0.55 + 0.45 * girth) * behind[:, None]
+    return skin
 
 
 def feet(person: Person, setup: Setup, ankles: Array) -> dict[str, Array]:

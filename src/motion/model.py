@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from src.motion.coordinates import Coordinates, Shown
-from src.motion.features import Features, Pose
+from src.motion.features import OUTLINE_SEEN, PARTS, Features, Pose
 from src.motion.heads import HEADS
+from src.motion.keypoints import BACK_FRACTIONS
 from src.motion.task import HIP_THRUSTS, Task, views_of
 
 INPUTS = ("keypoints", "fps_hz", "frames", "rise_ratio")
@@ -149,30 +150,39 @@ class ViewLimits(nn.Module):
     """How far each fault can be judged (N, L): the camera stands sideways enough, and what carries the fault was seen.
 
     The camera's angle shows in the left-right distance of shoulders and hips, about 0.4 body scales together from the
-    side and 1.0 from 45 degrees; lumbar faults also need the trunk's outline. The network adds what it has learnt of plates.
+    side and 1.0 from 45 degrees; lumbar faults also need the outline of the back, in ``BACK_SEEN`` of samples and points: where
+    arms, bench or plates hide more of it, claims were no better than guesses. The network adds what it has learnt of plates.
     """
 
     widest: Tensor
-    needs_outline: Tensor
+    needs_back: Tensor
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         super().__init__()
         views = [views_of(label) for label in labels]
         widest = [WIDEST.get(seen_from, ANY_WIDTH) for seen_from in views]
         self.register_buffer("widest", torch.tensor(widest))
-        self.register_buffer("needs_outline", torch.tensor([float(seen_from == ("side",)) for seen_from in views]))
+        self.blades = len(PARTS)
+        self.seat = self.blades + sum(at <= 1.0 for at in BACK_FRACTIONS)
+        self.outline_seen, self.back_seen = OUTLINE_SEEN, BACK_SEEN
+        self.register_buffer("needs_back", torch.tensor([float(seen_from == ("side",)) for seen_from in views]))
 
     def forward(self, pose: Pose) -> Tensor:
         """See the class."""
         width = lower_median(pose.spread[:, :, 0]) + lower_median(pose.spread[:, :, 1])  # (N)
         sideways = torch.sigmoid((self.widest[None] - width[:, None]) * 12.0)  # (N, L)
         joints = (pose.seen[:, :, 0:4].amin(dim=2).mean(dim=1) * 4.0).clamp(max=1.0)[:, None]
-        outline = (pose.seen[:, :, 6:].mean(dim=2).mean(dim=1) * 4.0).clamp(max=1.0)[:, None]
-        return sideways * joints * (1.0 - self.needs_outline + self.needs_outline * outline)
+        back = (
+            (pose.seen[:, :, self.blades : self.seat] > self.outline_seen).float().mean(dim=2).mean(dim=1)
+        )  # (N) share
+        back = (0.5 + 2.0 * (back - self.back_seen)).clamp(0.0, 1.0)[:, None]
+        return sideways * joints * (1.0 - self.needs_back + self.needs_back * back)
 
 
 WIDEST_SIDE, WIDEST_OBLIQUE, ANY_WIDTH = 0.65, 1.1, 1e3
 """Left-right distance of shoulders plus hips, in body scales, at which judging a fault becomes a coin's toss."""
+BACK_SEEN = 0.6
+"""Share of the back's outline, from blades to seat and over the rep, at which judging the spine becomes a coin's toss."""
 WIDEST = {("side",): WIDEST_SIDE, ("side", "oblique"): WIDEST_OBLIQUE}
 SEEING: dict[str, tuple[Any, Any]] = {"angles": (Features, ViewLimits), "coordinates": (Coordinates, Shown)}
 """What reads the keypoints, and what says from where a label can be judged, per ``Task.features``."""

@@ -3,12 +3,12 @@
 A rigid thorax, five lumbar joints, a rigid pelvis, and the skin before and behind.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.keypoints import CONTOUR_FRACTIONS
 from src.motion.person import Person
 
 Array = NDArray[np.float64]
@@ -107,14 +107,18 @@ def skin(person: Person) -> tuple[Array, Array]:
     return rear * person.trunk_m, fore * person.trunk_m
 
 
-def contour(shoulder: Array, hip: Array, outline: Array) -> Array:
-    """Where an outline (T, n, C) crosses the perpendiculars at ``CONTOUR_FRACTIONS`` of the chord: (T, 5, C)."""
+def contour(shoulder: Array, hip: Array, outline: Array, fractions: Sequence[float]) -> Array:
+    """Where an outline (T, n, C) first crosses the perpendiculars at fractions (F) of the chord: (T, F, C).
+
+    One that it never reaches gets the outline's point that is nearest to it.
+    """
     chord = hip - shoulder
     along = ((outline - shoulder[:, None]) * chord[:, None]).sum(-1) / (chord**2).sum(-1)[:, None]  # (T, n)
     points = []
-    for fraction in CONTOUR_FRACTIONS:
-        i = np.clip((along < fraction).sum(axis=1), 1, along.shape[1] - 1)  # first node beyond, (T,)
-        row = np.arange(len(along))
+    row = np.arange(len(along))
+    for fraction in fractions:
+        beyond = along >= fraction
+        i = np.maximum(np.where(beyond.any(axis=1), beyond.argmax(axis=1), along.argmax(axis=1)), 1)  # (T,)
         before, after = along[row, i - 1], along[row, i]
         share = np.clip((fraction - before) / np.maximum(after - before, 1e-9), 0, 1)[:, None]
         points.append(outline[row, i - 1] * (1 - share) + outline[row, i] * share)

@@ -29,8 +29,8 @@ STATUSES = {
 }
 """Every status a clip can get, and what it means."""
 
-FORMAT = 2
-"""Version of an exported core's inputs and outputs; 2 added ``rise_ratio``."""
+FORMAT = 3
+"""Version of an exported core's inputs and outputs; 2 added ``rise_ratio``, 3 moved the outline's points."""
 MIN_CLIP_S = 1.0
 MIN_FOUND = 0.3
 """Share of frames that must hold a person."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from src.motion.faults import FAULTS, QUANTITIES, Fault
+from src.motion.faults import FAULTS, LOW_BACK, QUANTITIES, Fault
 from src.motion.measure import MEASURED
 from src.motion.verdict import RepVerdict, Verdict, shown
 
@@ -126,6 +126,8 @@ def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limit
 
 def hidden_by(fault: Fault, view: str) -> str:
     """What to change: the view, or what stands in the way."""
+    if view in fault.views and LOW_BACK in fault.carriers:
+        return "the back must be in view from blades to seat: cross the arms, and let neither plates nor people stand before it"
     if view in fault.views:
         return "plates, arms or clothes may hide it"
     return f"it is judged from {' or '.join(view_word(v) for v in fault.views)}"

@@ -82,9 +82,8 @@ class Judged:
             mine = np.isin(people, fold)
             others = self.rows(np.flatnonzero(~mine))
             weights = balanced([s.tier for s in others.samples])
-            bands = [
-                claim_band(others.faults[:, i], others.scores[MODEL][:, i], weights) for i in range(len(self.labels))
-            ]
+            known = np.where(others.decidable, others.faults, np.nan)
+            bands = [claim_band(known[:, i], others.scores[MODEL][:, i], weights) for i in range(len(self.labels))]
             decisions[mine] = self.decided(bands).decisions[mine]
         return replace(self, decisions=decisions)
 

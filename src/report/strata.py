@@ -21,7 +21,7 @@ HEADLINE = "side view, no plates"
 
 
 def strata_of(judged: Judged) -> dict[str, Rows]:
-    """Rows by view and, where truth is known, by plates, by frame rate, and the headline; empty strata are left out."""
+    """Rows by view, where the back was seen, where truth is known by plates and frame rate, and the headline; none is empty."""
     views = np.array([s.view or "unknown" for s in judged.samples])
     plates = np.array([t.plates if t else "" for t in judged.truths])
     rates = np.array([t.rate if t else "" for t in judged.truths])
@@ -29,6 +29,8 @@ def strata_of(judged: Judged) -> dict[str, Rows]:
     strata |= {f"{view} view": views == view for view in dict.fromkeys(views)}
     strata |= {"no plates": plates == "none", "plates under 0.3 m": plates == "small", "bigger plates": plates == "big"}
     strata |= {"side view, bigger plates": (views == "side") & (plates == "big")}
+    spine = [views_of(key) == ("side",) for key in judged.labels]
+    strata |= {"back seen": judged.decidable[:, spine].any(axis=1)}
     strata |= {"under 20 Hz": rates == "slow", "20 to 40 Hz": rates == "usual", "over 40 Hz": rates == "fast"}
     return {name: np.flatnonzero(inside) for name, inside in strata.items() if inside.any()}
 

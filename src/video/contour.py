@@ -1,6 +1,7 @@
 """The trunk's outline from the person mask: the only carrier of what the low back does.
 
-From points on the chord mid-shoulder -> mid-hip a ray goes out along the normal, both ways, until the mask ends.
+From points on the chord mid-shoulder -> mid-hip, and on its way on below the seat, a ray goes out along the normal, to the back
+and to the front, until the mask ends.
 ``back`` is the side to which the shins hang from the knees (knees bend backwards) and, when the chord is level, the
 side of the floor.
 """
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.motion.keypoints import CONTOUR_FRACTIONS
+from src.motion.keypoints import BACK_FRACTIONS, FRONT_FRACTIONS
 from src.video.crop import Doubles
 
 SHOULDERS, ELBOWS, WRISTS, HIPS, KNEES, ANKLES = (11, 12), (13, 14), (15, 16), (23, 24), (25, 26), (27, 28)
@@ -29,7 +30,7 @@ STEEP_PX = 2.0
 
 
 def outline(masks: Tensor, points: Doubles) -> Doubles:
-    """Trunk points (B, 10, 3) in crop px with score 0..1, as in ``OUTLINE``: the back from shoulders to hips, then the front.
+    """Trunk points (B, 10, 3) in crop px with score 0..1, as in ``OUTLINE``: the back from blades to seat, then the front.
 
     masks: (B, S, S) logits, above 0 is person.
     points: (B, 33 or more, 3) BlazePose's landmarks: x, y in crop px, visibility.
@@ -41,8 +42,8 @@ def outline(masks: Tensor, points: Doubles) -> Doubles:
     chord = hips - chest
     trunk = np.maximum(np.hypot(*chord.T), 1e-6)
     back = _back(points, chord / trunk[:, None])
-    starts = chest[:, None] + np.array(CONTOUR_FRACTIONS * 2)[:, None] * chord[:, None]  # (B, 10, 2): back, front
-    normals = np.repeat(np.stack([back, -back], 1), len(CONTOUR_FRACTIONS), 1)  # (B, 10, 2)
+    starts = chest[:, None] + np.array(BACK_FRACTIONS + FRONT_FRACTIONS)[:, None] * chord[:, None]  # (B, 10, 2)
+    normals = np.repeat(np.stack([back, -back], 1), (len(BACK_FRACTIONS), len(FRONT_FRACTIONS)), 1)  # (B, 10, 2)
     distances, scores = _edges(masks, starts, normals, trunk)
     ends = starts + distances[..., None] * normals
     hidden = _arms(points, seen, starts, ends, trunk) | _frontal(points, trunk)[:, None] | ~np.isfinite(distances)

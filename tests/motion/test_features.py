@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from src.motion.dataset import cut
 from src.motion.features import ANGLES, FEATURE_NAMES, Features, resample
-from src.motion.keypoints import HIP_THRUST, Skeleton, TrackError, mirror
+from src.motion.keypoints import BACK_FRACTIONS, HIP_THRUST, Skeleton, TrackError, mirror
 from src.motion.reps import find_reps
 
 FEATURES = Features(HIP_THRUST, 64)
@@ -51,8 +51,9 @@ def test_the_shin_is_positive_with_far_feet(shin_deg, facing):
 @pytest.mark.parametrize("facing", [-1, 1])
 def test_the_outline_has_a_front_and_a_back(facing):
     offsets = FEATURES.pose(*tensors(thrust(1, facing=facing))).offsets[0]
-    np.testing.assert_allclose(offsets[:, :5], -0.09 / 0.52, atol=0.01)
-    np.testing.assert_allclose(offsets[:, 5:], 0.11 / 0.52, atol=0.01)
+    back = len(BACK_FRACTIONS)
+    np.testing.assert_allclose(offsets[:, :back], -0.09 / 0.52, atol=0.01)
+    np.testing.assert_allclose(offsets[:, back:], 0.11 / 0.52, atol=0.01)
 
 
 @settings(max_examples=20)
@@ -112,15 +113,15 @@ def test_features_are_never_nan(seed, rows, missing):
 
 def test_a_point_with_score_zero_or_nan_is_not_seen():
     keypoints, fps_hz, frames = tensors(thrust(1))
-    back = HIP_THRUST.index("back_50")
+    back = HIP_THRUST.index("back_55")
     for value in ((float("nan"), float("nan"), 0.9), (5000.0, 5000.0, 0.0)):
         other = keypoints.clone()
         other[:, :, back] = torch.tensor(value)
         _, seen = resample(other, fps_hz, frames, 64)
         assert seen[..., back].max() == 0.0
         values = FEATURES(other, fps_hz, frames)[0][0]
-        assert values[FEATURE_NAMES.index("back_50 seen")].max() == 0.0
-        assert values[FEATURE_NAMES.index("back_50 off the chord, trunk lengths x 5")].abs().max() == 0.0
+        assert values[FEATURE_NAMES.index("back_55 seen")].max() == 0.0
+        assert values[FEATURE_NAMES.index("back_55 off the chord, trunk lengths x 5")].abs().max() == 0.0
 
 
 def test_a_small_person_far_from_the_corner_of_a_large_picture_loses_no_digits():
@@ -181,7 +182,7 @@ def test_hiding_an_outline_point_moves_only_its_own_features_and_to_nothing():
     track = thrust(1, noise_px=0.5)
     rep = find_reps(track)[0]
     whole = cut(track, rep).copy()
-    k = HIP_THRUST.index("back_50")
+    k = HIP_THRUST.index("back_55")
     whole[:, 21:] = whole[:, 11:12] * 0.4 + whole[:, 5:6] * 0.6  # ten outline points somewhere on the trunk
     whole[:, 21:, 2] = 1.0
     hidden = whole.copy()
@@ -191,10 +192,10 @@ def test_hiding_an_outline_point_moves_only_its_own_features_and_to_nothing():
         Features(HIP_THRUST)(torch.from_numpy(x)[None], torch.tensor([track.fps_hz]), torch.tensor([len(x)]))[0][0]
         for x in (whole, hidden)
     )
-    own = [i for i, name in enumerate(FEATURE_NAMES) if name.startswith("back_50")]
+    own = [i for i, name in enumerate(FEATURE_NAMES) if name.startswith("back_55")]
     others = [i for i in range(len(FEATURE_NAMES)) if i not in own]
     torch.testing.assert_close(a[others], b[others])
-    gone = b[FEATURE_NAMES.index("back_50 seen")] <= 0.05
+    gone = b[FEATURE_NAMES.index("back_55 seen")] <= 0.05
     assert gone.sum() > 10
     for i in own[:2]:
         assert (b[i, gone] == 0).all() and (b[i, ~gone] - a[i, ~gone]).abs().max() < 0.2

@@ -12,9 +12,10 @@ from sklearn.preprocessing import StandardScaler
 
 from src.motion.cycle import STYLES, sample_severity, sample_tempo
 from src.motion.faults import FAULT_KEYS, FAULTS, judge
+from src.motion.keypoints import OUTLINE
 from src.motion.kinematics import JOINTS, perform, sample_performance, trunk_thigh_deg
 from src.motion.person import ARMS, LOADS, sample_person, sample_setup
-from src.motion.spine import MID_LUMBAR, bend, lumbar_offset
+from src.motion.spine import MID_LUMBAR, bend, contour, lumbar_offset
 
 SEEDS = st.integers(0, 2**31)
 
@@ -98,6 +99,34 @@ def test_clean_reps_match_published_ranges(capsys):
     assert 176 < mean[0] < 180 and 1.5 < spread[0] < 4
     assert 108 < mean[1] < 122 and 85 < mean[2] < 96 and -4 < mean[3] < 4 and 2.5 < mean[4] < 4.5
     assert 175 < np.mean(bridge_rows, axis=0)[0] < 181
+
+
+def test_the_outline_crosses_the_chord_where_its_names_say_and_ends_below_the_seat():
+    perf = play(0, reps=1, setup_changes={"bench_m": 0.40, "contact": 0.27})
+    top = round(perf.reps[0].top_s * perf.fps_hz)
+    shoulder, hip = ((perf[f"left_{part}"] + perf[f"right_{part}"])[top] / 2 for part in ("shoulder", "hip"))
+    chord = hip - shoulder
+    normal = np.array([-chord[2], 0.0, chord[0]])
+    for point in OUTLINE:
+        side, _, share = point.partition("_")
+        arm = perf[point][top] - shoulder
+        assert abs(arm @ chord / (chord @ chord) - int(share) / 100) < 1e-6
+        assert (arm @ normal > 0) == (side == "front")
+    turned = np.array(
+        [[[0.0, 0.2], [0.5, 0.2], [1.1, 0.1], [0.9, -0.1]]]
+    )  # what is never reached gets the furthest point
+    found = contour(np.zeros((1, 2)), np.array([[1.0, 0.0]]), turned, (0.25, 1.2))
+    np.testing.assert_allclose(found, [[[0.25, 0.2], [1.1, 0.1]]])
+
+
+def test_the_low_back_lies_against_blades_and_seat_as_the_fault_says():
+    def hollow(**faults):
+        perf = play(5, reps=1, setup_changes={"bench_m": 0.40, "contact": 0.27}, **faults)
+        top = round(perf.reps[0].top_s * perf.fps_hz)
+        low, *ends = (perf[point][top, 2] for point in ("back_55", "back_25", "back_100"))
+        return (low - np.mean(ends)) / perf.person.trunk_m
+
+    assert hollow(tuck=[1.2]) < hollow() - 0.02 < hollow(overarch=[1.2], style="arch") - 0.04
 
 
 def test_ten_degrees_of_lumbar_move_the_middle_by_three_to_five_hundredths():

@@ -86,3 +86,14 @@ def test_nobody_is_decided_under_thresholds_that_they_chose():
     assert (fair[odd & (p[:, 0] > 0.5)] == 1).all() and (fair[odd & (p[:, 0] < 0.5)] == 0).all()
     closed = replace(rows, decidable=~odd[:, None]).decided_by_others(5, seed=0).decisions
     assert np.isnan(closed[odd]).all() and np.isfinite(closed[~odd]).any()
+
+
+def test_bands_are_chosen_on_what_can_be_decided():
+    """Where the fault cannot be seen the probabilities are all wrong; that keeps nobody from claiming it elsewhere."""
+    samples = [SimpleNamespace(subject=f"p{i // 10}", tier="detected") for i in range(100)]
+    p = np.where(np.arange(100) % 2, 0.9, 0.1)[:, None]
+    clear = (np.arange(100) % 4 < 2)[:, None]
+    truth = np.where(clear, np.round(p), 1 - np.round(p))
+    rows = Judged(samples, [None] * 100, truth, truth * NAN, clear, {MODEL: p}, ("tuck",)).decided_by_others(5, seed=0)
+    np.testing.assert_array_equal(rows.decisions[clear], truth[clear])
+    assert np.isnan(rows.decisions[~clear]).all()

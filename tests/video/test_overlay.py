@@ -141,6 +141,6 @@ def test_a_clip_that_is_gone_is_named(tmp_path):
 
 def test_the_outline_that_a_verdict_rests_on_is_drawn():
     keypoints = np.full((len(HIP_THRUST), 3), np.nan, np.float32)
-    keypoints[HIP_THRUST.index("back_50")] = (40, 30, 1)
+    keypoints[HIP_THRUST.index("back_55")] = (40, 30, 1)
     drawn = skeleton(np.zeros((60, 80, 3), np.uint8), keypoints, HIP_THRUST.name)
     assert drawn[30, 40].min() > 200 and not drawn[:20].any() and not drawn[:, :30].any()
