@@ -26,17 +26,17 @@ from src.motion.camera import Camera, sample_camera, sample_size, sample_view, t
 from src.motion.dataset import cut
 from src.motion.faults import FAULTS, QUANTITIES
 from src.motion.features import FEATURE_NAMES, Features
+from src.motion.filmed import CHAIN, Filmed
 from src.motion.keypoints import HIP_THRUST, OUTLINE, Track, middle
 from src.motion.kinematics import Performance, sample_performance
 from src.motion.labels import read_table
-from src.motion.noise import Filmed, Noise, fit
+from src.motion.noise import Noise, fit
 from src.motion.person import sample_person
 from src.motion.reps import Rep
 from src.motion.truth import severity
 from src.simulate import Rows, fill, label_rows, truth_rows
 
 Array = NDArray[np.float64]
-JOINTS = ("shoulder", "hip", "knee", "ankle")
 LUMBAR = tuple(f for f in FAULTS if any(cue.quantity == "lumbar_top" for cue in f.cues))
 TRUTH = ("clip", "subject", "start_s", "top_s", "end_s", "view", "side", "plate_m", "load", "arms", *QUANTITIES)
 ON_OUTLINE = np.array([any(point in name for point in OUTLINE) for name in FEATURE_NAMES] * 2)
@@ -121,7 +121,7 @@ def error_table(clips: Sequence[Seen]) -> list[dict[str, Any]]:
 
 def _errors(clips: Sequence[Seen]) -> dict[str, float]:
     """Medians over all frames of some clips."""
-    off: dict[str, list[Array]] = {name: [] for name in (*JOINTS, "outline", "found", "outline_seen")}
+    off: dict[str, list[Array]] = {name: [] for name in (*CHAIN, "outline", "found", "outline_seen")}
     for c in clips:
         assert c.track is not None
         true = c.filmed.true.keypoints
@@ -129,7 +129,7 @@ def _errors(clips: Sequence[Seen]) -> dict[str, float]:
         trunk = float(np.median(np.linalg.norm(middle(true, "hip") - middle(true, "shoulder"), axis=-1)))
         zoom = c.filmed.true.size_px[0] / c.track.size_px[0]
         apart = np.linalg.norm(zoom * c.track.keypoints[..., :2] - true[rows, :, :2], axis=-1) / trunk  # (T, K)
-        for name in JOINTS:
+        for name in CHAIN:
             off[name].append(apart[:, [HIP_THRUST.index(f"{s}_{name}") for s in ("left", "right")]].ravel())
         off["outline"].append(apart[:, -len(OUTLINE) :].ravel())
         off["found"].append(np.isfinite(apart[:, 5]).astype(float))

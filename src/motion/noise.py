@@ -6,26 +6,26 @@ with the hips; its quick part comes from a clip of no fewer frames a second, for
 own time. So bias, drift, swaps, gaps and scores of all points come together as they did in a clip. Where plates hide a point in
 both clips the detector's guess is lent instead of its error: it knew nothing of the true place.
 
-Everything happens in one frame of reference: the camera on the person's left (others are mirrored), lengths in mean limbs.
+The frame of reference is that of ``filmed``.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from src.motion.features import PARTS
+from src.motion.filmed import CHAIN, Filmed, Timed, same_moment, stance, timed, unit
 from src.motion.keypoints import HIP_THRUST, OUTLINE, Floats, Track, TrackError, middle, mirror
-from src.motion.person import ARMS, LOADS
+from src.motion.person import ARMS
 
 Array = NDArray[np.float64]
 
-PARTS = ("shoulder", "hip", "knee", "ankle")
-ENDS = (*PARTS, "heel", "toe")
 WILD = 0.5
 """Errors beyond this many mean limbs (a swap, somebody else) count as this much in the regression."""
 RIDGE = 15.0
@@ -36,45 +36,8 @@ NEAREST = 6
 """A donor is drawn from this many clips filmed most alike."""
 OWN = 0.5
 """Share of the slow errors' variance that one donor lends; the rest has the mean and covariance of all ``NEAREST``."""
-TIME = 0.05
-"""Share of time in a beat; the rest is the hips' rise."""
 ALIKE = np.array([0.10, 0.10, 0.10, 0.25, 0.5, *[0.7] * len(ARMS)])
 """What counts as a step in each number of ``Filmed.place``: camera (2), plates (m), trunk's pitch (rad), load, ``ARMS`` (5)."""
-
-
-@dataclass(frozen=True)
-class Filmed:
-    """A true track (T, 31, 3) and what surrounds it.
-
-    side: where the camera stands, ``left`` or ``right`` of the person. reps: (R, 3) start, top and end in seconds.
-    """
-
-    true: Track
-    side: str
-    plate_m: float
-    load: str
-    arms: str
-    reps: Array
-
-    @property
-    def from_left(self) -> Track:
-        """The true track as if filmed from the left."""
-        return self.true if self.side == "left" else mirror(self.true)
-
-    def place(self) -> Array:
-        """Numbers (10,) by which clips are alike, see ``ALIKE``."""
-        xy, size = self.from_left.keypoints[..., :2].astype(float), unit(self.from_left)
-        left, right = (xy[:, HIP_THRUST.index(f"{side}_hip")] for side in ("left", "right"))
-        across = np.median(left - right, axis=0) / size
-        trunk = np.median(middle(xy, "hip") - middle(xy, "shoulder"), axis=0)
-        pitch, arms = np.arctan2(-trunk[1], abs(trunk[0])), [float(self.arms == place) for place in ARMS]
-        return np.array([*across, self.plate_m, pitch, LOADS.index(self.load), *arms])
-
-
-def unit(true: Track) -> float:
-    """Pixels of a mean limb: median over time of the mean of trunk, thigh and shank."""
-    chain = np.stack([middle(true.keypoints.astype(float), part) for part in PARTS])  # (4, T, 2)
-    return float(np.median(np.linalg.norm(np.diff(chain, axis=0), axis=-1).mean(axis=0)))
 
 
 def causes(filmed: Filmed) -> Array:
@@ -84,10 +47,10 @@ def causes(filmed: Filmed) -> Array:
     """
     hidden = (filmed.from_left.keypoints[..., 2] < 1).astype(float)  # (T, 31)
     xy, size = filmed.from_left.keypoints[..., :2].astype(float), unit(filmed.from_left)
-    mid, frames = {part: middle(xy, part) for part in ENDS}, len(xy)
-    limbs = (*pairwise(PARTS), ("ankle", "heel"), ("ankle", "toe"))
+    mid, frames = {part: middle(xy, part) for part in PARTS}, len(xy)
+    limbs = (*pairwise(CHAIN), ("ankle", "heel"), ("ankle", "toe"))
     steps = [(mid[b] - mid[a]) / size for a, b in limbs]
-    left, right = (xy[:, [HIP_THRUST.index(f"{side}_{part}") for part in ENDS]] for side in ("left", "right"))
+    left, right = (xy[:, [HIP_THRUST.index(f"{side}_{part}") for part in PARTS]] for side in ("left", "right"))
     apart = ((left - right) / size).reshape(frames, -1)
     chord = mid["hip"] - mid["shoulder"]
     normal = np.stack([chord[:, 1], -chord[:, 0]], -1) / np.maximum((chord**2).sum(-1, keepdims=True), 1e-6)
@@ -101,13 +64,6 @@ def causes(filmed: Filmed) -> Array:
         hidden[:, -len(OUTLINE) :],
     )
     return np.concatenate([scene, pose, apart, depth, hips, hips * pose, skin, skin * depth], axis=1)
-
-
-def stance(filmed: Filmed) -> Array:
-    """True points (T, 31, 2) from the middle between shoulders and knees, in mean limbs."""
-    xy = filmed.from_left.keypoints[..., :2].astype(float)
-    held: Array = (xy - (middle(xy, "shoulder") + middle(xy, "knee"))[:, None] / 2) / unit(filmed.from_left)
-    return held
 
 
 def errors(filmed: Filmed, seen: Track) -> Floats:
@@ -142,7 +98,7 @@ class Donor:
     """What the regression left of one clip: slow and quick errors (T, 31, 2), scores (T, 31), the clip's place and reps.
 
     guess: (T, 31, 2) where the detector put each point but for the quick part, measured as ``stance``; hidden: (T, 31) 1 where
-    plates hide it; beats: (T,) see ``Timed``.
+    plates hide it; phase: (T,) of the rep, see ``Timed``.
     """
 
     slow: Floats
@@ -153,12 +109,12 @@ class Donor:
     fps_hz: float
     place: Array
     reps: Array
-    beats: Array
+    phase: Array
 
     @property
-    def timed(self) -> "Timed":
+    def timed(self) -> Timed:
         """When its frames are."""
-        return Timed(np.arange(len(self.beats)) / self.fps_hz, self.reps, self.beats)
+        return Timed(np.arange(len(self.phase)) / self.fps_hz, self.reps, self.phase)
 
 
 @dataclass(frozen=True)
@@ -240,58 +196,9 @@ def between(rows: Floats, at: Array) -> Floats:
     low = np.minimum(at.astype(int), max(len(rows) - 2, 0))
     high = np.minimum(low + 1, len(rows) - 1)
     share = (at - low).reshape(-1, *[1] * (rows.ndim - 1)).astype(np.float32)
-    mixed, nearer = rows[low] + share * (rows[high] - rows[low]), np.where(share < 0.5, rows[low], rows[high])
-    values: Floats = np.where(np.isfinite(rows[low]) & np.isfinite(rows[high]), mixed, nearer)
+    blend, nearer = rows[low] + share * (rows[high] - rows[low]), np.where(share < 0.5, rows[low], rows[high])
+    values: Floats = np.where(np.isfinite(rows[low]) & np.isfinite(rows[high]), blend, nearer)
     return values
-
-
-class Timed(NamedTuple):
-    """A set in time: ``seconds`` (T,) of its frames, ``reps`` (R, 3) start, top, end, and ``beats`` (T,).
-
-    A beat is how far a frame is in its rep: 0 at the start, 1 at lockout, 2 at the end, NaN outside.
-    """
-
-    seconds: Array
-    reps: Array
-    beats: Array
-
-
-def timed(filmed: Filmed) -> Timed:
-    """Beats go with the hips' rise over the line from shoulders to knees, and a little with time, so that they never rest."""
-    height = {part: -middle(filmed.true.keypoints.astype(float), part)[:, 1] for part in PARTS}
-    rise = height["hip"] - (height["shoulder"] + height["knee"]) / 2
-    seconds = filmed.true.seconds.astype(float)
-    beats: Array = np.full(len(rise), np.nan)
-    for start_s, top_s, end_s in filmed.reps:
-        for way, (first_s, last_s) in enumerate(((start_s, top_s), (top_s, end_s))):
-            rows = np.flatnonzero((seconds >= first_s) & (seconds <= last_s))
-            gone = np.maximum.accumulate(rise[rows] * (1, -1)[way])
-            share = (gone - gone[:1]) / max(float(np.ptp(gone)) if len(gone) else 0.0, 1e-6)
-            beats[rows] = way + (1 - TIME) * share + TIME * (seconds[rows] - first_s) / max(last_s - first_s, 1e-6)
-    return Timed(seconds, filmed.reps, beats)
-
-
-def same_moment(ours: Timed, theirs: Timed) -> Array:
-    """Seconds (T,) of their set at the like moment of ours, their reps again and again.
-
-    Inside a rep moments are alike that have the same beat. Before the first and after the last rep time runs as it does,
-    between two reps it rests at the end of the one before.
-    """
-    seconds, reps = ours.seconds, ours.reps
-    at: Array = np.empty_like(seconds)
-    for i, (start_s, _, end_s) in enumerate(reps):
-        first_s, _, last_s = theirs.reps[i % len(theirs.reps)]
-        inside = (seconds >= start_s) & (seconds <= end_s)
-        known = (theirs.seconds >= first_s) & (theirs.seconds <= last_s) & np.isfinite(theirs.beats)
-        at[inside] = np.interp(
-            ours.beats[inside], [0.0, *theirs.beats[known], 2.0], [first_s, *theirs.seconds[known], last_s]
-        )
-        after = (seconds > end_s) & (seconds < (reps[i + 1, 0] if i + 1 < len(reps) else np.inf))
-        at[after] = last_s
-    before, after = seconds < reps[0, 0], seconds > reps[-1, 2]
-    at[before] = np.maximum(theirs.reps[0, 0] - (reps[0, 0] - seconds[before]), 0.0)
-    at[after] = theirs.reps[-1, 2] + seconds[after] - reps[-1, 2]
-    return at
 
 
 def fit(pairs: Sequence[tuple[Filmed, Track]]) -> Noise:
@@ -324,14 +231,14 @@ def _at(rows: Array, fps_hz: float, seen: Track) -> Array:
 def _rest(filmed: Filmed, seen: Track, error: Floats, explained: Array) -> Donor:
     """The donor that a clip makes: what its causes do not explain, and where hidden points were put."""
     true, width = filmed.from_left.keypoints, SLOW_S * seen.fps_hz
-    known = stance(filmed), (true[..., 2] < 1).astype(float), timed(filmed).beats
-    place, hidden, beats = (_at(rows, filmed.true.fps_hz, seen) for rows in known)
+    known = stance(filmed), (true[..., 2] < 1).astype(float), timed(filmed).phase
+    place, hidden, phase = (_at(rows, filmed.true.fps_hz, seen) for rows in known)
     left, put = error[..., :2] - explained, error[..., :2] + place
     slow, guess = smooth(left, width), smooth(put, width)
     quick = np.where(hidden[..., None] > 0, put - guess, left - slow)
     fields = {"slow": slow, "quick": quick, "guess": guess, "hidden": hidden, "scores": error[..., 2]}
     floats: dict[str, Any] = {name: values.astype(np.float32) for name, values in fields.items()}
-    return Donor(**floats, fps_hz=seen.fps_hz, place=filmed.place(), reps=filmed.reps, beats=beats)
+    return Donor(**floats, fps_hz=seen.fps_hz, place=filmed.place(), reps=filmed.reps, phase=phase)
 
 
 def _ridge(causes_: list[Array], errors_: list[Array]) -> Array:

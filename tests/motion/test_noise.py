@@ -6,24 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.motion.camera import sample_camera, true_track
+from src.motion.filmed import Filmed, Timed, same_moment, stance, timed, unit
 from src.motion.keypoints import HIP_THRUST, Track, TrackError, mirror
 from src.motion.kinematics import sample_performance
-from src.motion.noise import (
-    ALIKE,
-    Filmed,
-    Noise,
-    Timed,
-    between,
-    causes,
-    errors,
-    fit,
-    mixed,
-    same_moment,
-    smooth,
-    stance,
-    timed,
-    unit,
-)  # fmt: skip
+from src.motion.noise import ALIKE, Noise, between, causes, errors, fit, mixed, smooth
 from src.motion.person import ARMS, sample_person
 
 SHIFT = 0.1
@@ -103,9 +89,9 @@ def test_moments_of_a_rep_meet(reps, others, pace):
     def in_time(count, start, step):
         times = start + step * np.arange(count)[:, None] * 4 + step * np.array([0.0, 1.0, 3.0])
         seconds = np.unique([*times.ravel(), *np.arange(0.0, times[-1, 2] + 2, 0.05)])
-        beats = np.interp(seconds, times.ravel(), (times * 0 + (0, 1, 2)).ravel())
+        phase = np.interp(seconds, times.ravel(), (times * 0 + (0, 1, 2)).ravel())
         inside = ((seconds[:, None] >= times[:, 0]) & (seconds[:, None] <= times[:, 2])).any(axis=1)
-        return Timed(seconds, times, np.where(inside, beats, np.nan))
+        return Timed(seconds, times, np.where(inside, phase, np.nan))
 
     ours, theirs = in_time(reps, 1.0, 1.0), in_time(others, 2.0, pace)
     at = same_moment(ours, theirs)
@@ -132,8 +118,8 @@ def test_a_moment_is_alike_by_the_hips_and_not_by_the_clock():
     for one, other, ours, theirs in ((held, brief, high, low), (brief, held, low, high)):
         at = same_moment(timed(one), timed(other)) / 0.05
         assert np.abs(np.interp(at, np.arange(len(theirs)), theirs) - ours).max() < 0.1
-    beats = timed(held).beats
-    assert (np.diff(beats) > 0).all() and beats[0] == 0 and np.isclose(beats[-1], 2, atol=0.01)
+    phase = timed(held).phase
+    assert (np.diff(phase) > 0).all() and phase[0] == 0 and np.isclose(phase[-1], 2, atol=0.01)
 
 
 def test_who_holds_the_arms_alike_lends(noise):
