@@ -17,7 +17,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 from torch.export import Dim, ExportedProgram
 
 from src.config import Export, run_stage
-from src.motion.model import INPUTS, METADATA, Core, CoreOutput, load_model, read_report
+from src.motion.model import INPUTS, METADATA, SUMS, Core, CoreOutput, load_model, read_report, write_sums
 from src.motion.parity import golden_inputs, hold_half, hold_parity
 from src.motion.verdict import FORMAT
 
@@ -185,7 +185,7 @@ def save_core(core: Core, facts: dict[str, Any], path: Path, tolerance: float, t
 
 
 def work(cfg: Export) -> None:
-    """``model.pt`` -> ``core.pt``, ``core.pt2``, ``core.onnx`` and, if wanted, ``core.aoti.pt2``."""
+    """``model.pt`` -> ``core.pt``, ``core.pt2``, ``core.onnx``, if wanted ``core.aoti.pt2``; their hashes in ``core.sha256``."""
     core, facts = load_model(cfg.models_dir / "model.pt")
     report = read_report(cfg.report, cfg.models_dir / "model.pt")
     facts["metrics"] = report["summary"]
@@ -193,7 +193,8 @@ def work(cfg: Export) -> None:
         facts["thresholds"] |= dict.fromkeys(never, NEVER)
         print(f"never judged (the model card says why): {', '.join(never)}")
     paths = {end: cfg.core.with_suffix(end) for end in PACKAGES}
-    for path in paths.values():
+    sums = cfg.core.with_suffix(SUMS)
+    for path in (sums, *paths.values()):
         path.unlink(missing_ok=True)  # should one fail, none of an older model stays
     compiled = paths.pop(AOTI)
     if cfg.aoti and compiler():
@@ -203,6 +204,7 @@ def work(cfg: Export) -> None:
     for path in paths.values():
         words = save_core(core, facts, path, cfg.tolerance, cfg.tolerance_half)
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB, {words}")
+    write_sums(sums, list(paths.values()))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 import json
 import re
+import subprocess
 from dataclasses import replace
 
 import onnxruntime
@@ -15,6 +16,7 @@ from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
 from src.motion.model import CoreOutput, ModelError, save_model
 from src.motion.parity import ParityError, hold_half, hold_parity
+from src.motion.verdict import Scorer
 
 SETTINGS = {"channels": 8, "blocks": 3}
 MADE = [end for end in PACKAGES if end != AOTI or compiler()]
@@ -165,6 +167,22 @@ def test_without_a_compiler_the_compiled_package_is_left_out_and_no_older_one_st
         assert [text.partition(" (")[0] for text in lines] == ([line] if line else [])
         assert not (tmp_path / f"core{AOTI}").exists() and len(written) == 3
         written.clear()
+
+
+def test_a_core_that_its_hashes_do_not_know_is_refused(tmp_path):
+    save_model(tmp_path / "model.pt", random_core(), SETTINGS, FACTS)
+    report, core = write_report(tmp_path / "evaluate.json", tmp_path / "model.pt"), tmp_path / "core.pt"
+    export.work(replace(load(Export), models_dir=tmp_path, report=report, core=core))
+    checked = subprocess.run(["sha256sum", "-c", "core.sha256"], cwd=tmp_path, capture_output=True, text=True)
+    assert checked.stdout.splitlines() == [f"core{end}: OK" for end in (".pt", ".pt2", ".onnx")]
+    Scorer(core, torch.device("cpu"))
+    save_core(random_core(1), FACTS, core, 1e-5)
+    with pytest.raises(ModelError, match=r"core\.pt: not the core that core\.sha256 names; fetch both again, or run"):
+        Scorer(core, torch.device("cpu"))
+    (tmp_path / "core.sha256").write_bytes(b"\xff of something else\n")
+    Scorer(core, torch.device("cpu"))
+    (tmp_path / "core.sha256").unlink()
+    Scorer(core, torch.device("cpu"))
 
 
 def test_nothing_is_compiled_unless_asked_for():

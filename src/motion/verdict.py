@@ -14,7 +14,7 @@ from src.motion.dataset import MARGIN_S, cut, padded
 from src.motion.hips import hip_motion
 from src.motion.keypoints import Track, middle
 from src.motion.measure import Measures, measure_all, view_of
-from src.motion.model import METADATA, ModelError
+from src.motion.model import METADATA, ModelError, check_sum
 from src.motion.reps import Rep, find_reps, rise_ratios
 
 STATUSES = {
@@ -81,6 +81,7 @@ class Scorer:
         extra = {METADATA: ""}
         if not path.is_file():
             raise ModelError(f"{path}: no such core; run python -m src.export first")
+        check_sum(path)
         try:
             self.core = torch.jit.load(str(path), map_location=device, _extra_files=extra)
             self.metadata: dict[str, Any] = json.loads(extra[METADATA])
