@@ -133,6 +133,7 @@ class Evaluate:
     readme: str
     bootstrap: int
     kernels: int
+    detected_repeats: int
     proof: str
     least_right: float
     seed: int

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from src.config import Evaluate, git_revision, run_stage
-from src.motion.dataset import Count, Sample, data_hash, load_samples
+from src.motion.dataset import Count, Sample, data_hash, load_samples, repeated
 from src.motion.heads import HEADS, Head
 from src.motion.labels import LabelError, read_labels
 from src.motion.metrics import resampled
@@ -73,9 +73,10 @@ def judge_all(
         judged, verdicts = judge_as_predict(scorer, held, tested, cfg.poses_dir)
     else:
         judged, verdicts = [judged_directly(part, scorer) for part in held], {}
+    train = repeated(parts["train"], cfg.detected_repeats)
     print(f"evaluate: fitting baselines to {len(parts['train'])} reps")
-    known = [labels_of(parts[name]) for name in ("train", "validation")]
-    learnt = fit_baselines(core, [parts["train"], *held], known, cfg.kernels, cfg.seed)
+    known = [labels_of(train), labels_of(parts["validation"])]
+    learnt = fit_baselines(core, [train, *held], known, cfg.kernels, cfg.seed)
     validation, test = (
         rows.with_scores({name: scores[i] for name, scores in learnt.items()}) for i, rows in enumerate(judged)
     )

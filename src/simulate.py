@@ -25,7 +25,7 @@ from src.video import datasheet
 COVERED, NEAR_TOP_S = 0.45, 0.25
 """A fault is hidden where plates cover more than this of a group of its carriers, this long before and after lockout."""
 PLAIN, PLAIN_ARMS = "plain", ("chest", "bench")
-"""More validation people, from the side, with arms that leave the back in plain view: nothing else is claimed of the spine."""
+"""More validation people, from the side, with arms that leave the back in plain view: only there is the spine judged."""
 Row = dict[str, Any]
 Rows = tuple[list[Row], list[Row]]
 """Rows of ``labels.csv`` and of ``truth.csv``."""

@@ -10,12 +10,14 @@ import torch
 from conftest import python, write_people
 
 from src.config import CONF, SECTIONS, ConfigError, Train, load
+from src.learn import calibrate
 from src.learn import fit as fitting
-from src.learn.calibrate import outputs_of
+from src.learn.calibrate import fit_calibration, outputs_of
 from src.learn.fit import FaultModule, Order, ema
 from src.motion.dataset import load_samples, split_people
 from src.motion.faults import FAULT_KEYS
 from src.motion.features import Features
+from src.motion.heads import MultiLabel
 from src.motion.model import CoreOutput, load_model
 from src.train import work
 
@@ -90,6 +92,24 @@ def test_calibration_was_fitted_and_stored(settings, trained):
             assert np.sum(np.logaddexp(0, bent) - smooth * bent) <= np.sum(np.logaddexp(0, z) - smooth * z) + 1e-4
         else:
             assert fitted == (1.0, 0.0), key
+
+
+def test_limits_of_claims_are_chosen_where_the_fault_can_be_observed(settings, trained, monkeypatch):
+    core, known = load_model(trained / "model.pt")[0], load_samples(settings.poses_dir)[0][0]
+    ill, hidden = np.arange(200) % 2 == 1, np.arange(200) >= 120
+    logits = np.where(ill, 2.0, -2.0) + np.random.default_rng(0).normal(0.0, 0.5, 200)
+    labels = np.where(hidden, ~ill, ill)  # where the fault is hidden the network errs, but decides nothing
+    monkeypatch.setattr(MultiLabel, "calibrate", lambda *_: (np.ones(len(FAULT_KEYS)), np.zeros(len(FAULT_KEYS))))
+
+    def bands(rows):
+        columns = (np.repeat(column[rows, None], len(FAULT_KEYS), 1) for column in (logits, np.where(hidden, 0.2, 0.9)))
+        monkeypatch.setattr(calibrate, "outputs_of", lambda *_: tuple(columns))
+        return fit_calibration(
+            core, [replace(known, faults=np.full(len(FAULT_KEYS), label, float)) for label in labels[rows]]
+        )
+
+    assert bands(slice(None)) == bands(~hidden)
+    assert all(band["present"] < 1.0 for band in bands(~hidden).values())
 
 
 def test_the_moving_average_of_the_weights_is_kept(settings, trained, tmp_path):

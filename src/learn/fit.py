@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from src.config import ConfigError, Train, choose_device, device_name
 from src.motion.augment import augmented
-from src.motion.dataset import Batch, RepDataset, Sample, collate
+from src.motion.dataset import Batch, RepDataset, Sample, collate, repeated
 from src.motion.heads import HEADS, masked_distance, masked_loss
 from src.motion.keypoints import SKELETONS, Skeleton
 from src.motion.metrics import average_precision
@@ -244,8 +244,7 @@ def fit(cfg: Train, train: list[Sample], validation: list[Sample], logger: Logge
     L.seed_everything(cfg.seed, verbose=False)
     if cfg.detected_repeats < 1:
         raise ConfigError(f"train.detected_repeats {cfg.detected_repeats}: a rep counts once or more often")
-    detected = [s for s in train if s.tier == "detected"]
-    batches, history = loader(train + detected * (cfg.detected_repeats - 1), cfg, training=True), History()
+    batches, history = loader(repeated(train, cfg.detected_repeats), cfg, training=True), History()
     module = FaultModule(cfg, cfg.epochs * math.ceil(len(batches) / max(1, cfg.devices)))
     trainer = trainer_for(cfg, logger, [RandomStates(), history])
     trainer.fit(module, batches, loader(validation, cfg, training=False), ckpt_path=checkpoint(cfg))

@@ -82,6 +82,11 @@ class Count:
     split: str = ""
 
 
+def repeated(samples: list[Sample], times: int) -> list[Sample]:
+    """All samples, those that the detector saw ``times`` over: they are few beside imitated ones, and what will be judged."""
+    return samples + [s for s in samples if s.tier == "detected"] * (times - 1)
+
+
 def cut(track: Track, rep: Rep, margin_s: float = MARGIN_S) -> Floats:
     """Keypoints (T, K, D + 1) of one rep with its margins."""
     first = max(0, int(round((rep.start_s - margin_s) * track.fps_hz)))

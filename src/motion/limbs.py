@@ -8,8 +8,14 @@ from src.motion.person import Person, Setup
 
 Array = NDArray[np.float64]
 SIDES = (("left", 1.0), ("right", -1.0))
-BEHIND_THIGH = ((0.1, 0.092), (0.25, 0.086), (0.45, 0.074))
-"""Where along the thigh, and how far behind its axis its skin lies, metres at average girth: as ``video/body.py`` draws it."""
+THIGH = (
+    (-0.16, 0.01, 0.01, 0.0), (-0.12, 0.060, 0.060, 0.0), (-0.04, 0.080, 0.083, 0.0), (0.1, 0.086, 0.092, 0.0),
+    (0.25, 0.083, 0.090, 0.004), (0.45, 0.074, 0.080, 0.006), (0.65, 0.064, 0.068, 0.004), (0.82, 0.055, 0.058, 0.002),
+    (0.94, 0.053, 0.056, 0.004), (1.03, 0.046, 0.048, 0.004), (1.10, 0.008, 0.008, 0.0),
+)  # fmt: skip
+"""The thigh's skin: place along it from hip (0) to knee (1), half width, half depth and shift forwards, m at average girth."""
+SEAT = slice(3, 6)
+"""Rows of ``THIGH`` that bound the seat from below."""
 
 
 def two_link(root: Array, target: Array, first_m: float, second_m: float, towards: Array) -> tuple[Array, Array]:
@@ -40,9 +46,14 @@ def behind_thigh(hip: Array, knee: Array, girth: float) -> Array:
     axis = knee - hip
     length = np.linalg.norm(axis, axis=-1, keepdims=True)
     behind = np.stack([axis[:, 1], -axis[:, 0]], axis=-1) / length  # (T, 2)
-    at, depth_m = np.array(BEHIND_THIGH).T[..., None]  # (3, 1) each
-    skin: Array = hip[:, None] + at * axis[:, None] + depth_m * (0.55 + 0.45 * girth) * behind[:, None]
+    at, _, deep_m, shift_m = np.array(THIGH[SEAT]).T[..., None]  # (3, 1) each
+    skin: Array = hip[:, None] + at * axis[:, None] + (deep_m - shift_m) * leg_build(girth) * behind[:, None]
     return skin
+
+
+def leg_build(girth: float) -> float:
+    """How thick thigh and shank are, 1 = average; a person's girth is mostly the trunk's."""
+    return 0.55 + 0.45 * girth
 
 
 def feet(person: Person, setup: Setup, ankles: Array) -> dict[str, Array]:

@@ -1,6 +1,6 @@
 """What the model has to beat: angle rules, logistic regression, MiniROCKET. The home of scikit-learn and aeon.
 
-All see what the model sees (its features of the same cut reps) and are fitted on the same training people. How strongly a
+All see what the model sees (its features of the same cut reps) and are fitted on the same training reps. How strongly a
 fit is held back is chosen per fault by average precision on validation people, as the model's epoch is.
 """
 

@@ -28,7 +28,8 @@ LIMITS = """- All people in these numbers are simulated, as keypoints or as rend
 - Labels are the simulator's truth under the limits above. These limits are working values, not calibrated on labelled footage.
 - Reps that were not found are missing from the tables per rep; the sentence above each table says how many. `stress.md`
   counts them with probability 0: its column "before" is what a user meets.
-- `overarch` and `tuck` show in the trunk's outline only: plates, arms and loose shirts hide it.
+- `overarch` and `tuck` show in the trunk's outline only, and are judged where three fifths of the back are seen (stratum "back
+  seen"): plates and arms hide it, and a loose shirt does so unnoticed.
 - A plate over the near hip hides `overarch`, `tuck` and `partial_range`, one over the near knee or ankle `feet_too_far`: there
   such reps have no label, and the model should call the fault not observable (the tables say how often it is decided).
 - Frontal, rear and overhead views are not judged. A camera far above or below hip height distorts every angle.
@@ -51,7 +52,7 @@ def card(
 EXPLAINED = (
     "Everybody below is unseen in training; splits are by person. AP is average precision, intervals are 95 % bootstraps over",
     "people. The model and every baseline get their threshold the same way: the best F1 on validation people. Baselines are",
-    "fitted on the same training people, without the augmentation that the model's training adds; bold ones are above the",
+    "fitted on the same training reps, counted as often, without the augmentation that training adds; bold ones are above the",
     "model. MiniROCKET has a quarter of the published 10,000 kernels. Decisions are those of the model, before `export` takes",
     "away those on faults that it shall never judge: 1 or 0 where the fault is observable and the probability is outside the",
     "band chosen on validation people, else none. A clip has a fault if two of its reps show it, or its only rep does. ECE is",

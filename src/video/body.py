@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.motion.kinematics import Performance
+from src.motion.limbs import THIGH, leg_build
 from src.motion.spine import NODES
 from src.video.mesh import AROUND, Array, Surface, ball, joined_tubes, limb, loft, resampled, unit
 
@@ -93,15 +94,10 @@ def _trunk(perf: Performance, outfit: Outfit) -> tuple[Array, Array]:
 
 def _legs(perf: Performance, side: str) -> list[tuple[str, Array, Array]]:
     """Thigh, shank and foot of one side: name, points (T, R, AROUND, 3), place along the limb (R,), legs 0..2."""
-    build = 0.55 + 0.45 * perf.person.girth
+    build = leg_build(perf.person.girth)
     hip, knee, ankle, toe, heel = (perf[f"{side}_{n}"] for n in ("hip", "knee", "ankle", "toe", "heel"))
     ahead = unit((toe - heel) + np.array([0, 0, 0.25]))
-    thigh = np.array([
-        (-0.16, 0.01, 0.01, 0), (-0.12, 0.060, 0.060, 0), (-0.04, 0.080, 0.083, 0), (0.1, 0.086, 0.092, 0), (0.25,
-        0.083, 0.090, 0.004),
-        (0.45, 0.074, 0.080, 0.006), (0.65, 0.064, 0.068, 0.004), (0.82, 0.055, 0.058, 0.002), (0.94, 0.053, 0.056,
-        0.004), (1.03, 0.046, 0.048, 0.004), (1.10, 0.008, 0.008, 0),
-    ]) * (1, build, build, 1)  # fmt: skip
+    thigh = np.array(THIGH) * (1, build, build, 1)
     shank = np.array([
         (-0.10, 0.008, 0.008, 0), (-0.04, 0.046, 0.046, 0), (0.05, 0.051, 0.054, 0), (0.16, 0.053, 0.059, -0.010),
         (0.30, 0.054, 0.060, -0.014), (0.48, 0.046, 0.050, -0.010),

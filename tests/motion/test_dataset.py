@@ -1,4 +1,5 @@
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from src.motion.dataset import (
     load_samples,
     matching,
     observable,
+    repeated,
     samples_of,
     split_people,
 )
@@ -192,3 +194,9 @@ def test_the_data_hash_feels_every_byte_and_no_folder_name(tmp_path):
     assert one != data_hash(tmp_path / "two")
     (tmp_path / "one").rename(tmp_path / "moved")
     assert data_hash(tmp_path / "moved") == one
+
+
+def test_only_what_the_detector_saw_is_repeated():
+    seen, imitated = (SimpleNamespace(tier=tier) for tier in ("detected", "simulated"))
+    assert repeated([seen, imitated], 3) == [seen, imitated, seen, seen]
+    assert repeated([seen, imitated], 1) == [seen, imitated]
