@@ -25,7 +25,7 @@ from src.batch.inputs import InputError, Job, find_jobs, openable
 from src.batch.options import CORE, parser
 from src.batch.poses import pose_paths, save_poses
 from src.batch.progress import Bar, looked_up
-from src.batch.records import Record, read_record, record_of, write_record, write_text
+from src.batch.records import Record, is_failed, read_record, record_of, write_record, write_text
 from src.batch.results import Results
 from src.batch.tables import show
 from src.batch.workers import Lost, NoWorker, aloud, here, spawned
@@ -163,9 +163,9 @@ def judged(order: Order, judge: Judge, job: Job) -> Record:
         verdict, track = Verdict(job.name, "unreadable", error.reason), None
     except OSError:  # no clip's fault
         raise
-    except Exception as error:
-        what = f"its files could not be written: {type(error).__name__}: {one_line(error)}"
-        verdict, track = Verdict(job.name, "unreadable", what), None
+    except Exception as error:  # the verdict holds, but --resume shall try again
+        missing = f"its page or poses could not be made: {type(error).__name__}: {one_line(error)}"
+        verdict, stamp = replace(verdict, reason=f"{verdict.reason}; {missing}"), {}
     return record_of(verdict, judge.scorer, track.detector if track else "", stamp if track else {})
 
 
@@ -197,7 +197,7 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
                 if isinstance(answer, Lost):
                     answer = lost_record(scorer, job, answer)
                     write_record(order.out, answer)
-                bar.step(results.add(answer))
+                bar.step(results.add(answer), is_failed(answer))
                 if args.strict and results.failed:
                     break
     except NoWorker as error:

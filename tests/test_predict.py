@@ -22,6 +22,7 @@ from src.motion.measure import Measures
 from src.motion.model import ModelError
 from src.motion.reps import find_reps
 from src.motion.verdict import STATUSES, Scorer, judge_track, on_its_head
+from src.pages.page import page_folder
 
 CPU = torch.device("cpu")
 CLIP_COLUMNS = ["clip", "status", "reason", "reps", "view", *(f"p_{key}" for key in FAULT_KEYS), *FAULT_KEYS]
@@ -344,18 +345,27 @@ def test_a_file_that_vanishes_before_its_film_is_drawn_is_a_row(command, tmp_pat
 
 
 @pytest.mark.parametrize("step", ["write_page", "save_poses"])
-def test_a_page_or_poses_that_cannot_be_made_are_a_row_and_stop_nothing(command, tmp_path, monkeypatch, step):
+def test_a_page_or_poses_that_cannot_be_made_cost_no_verdict_and_stop_nothing(command, tmp_path, monkeypatch, step):
+    def page(out, verdict, *_):
+        predict.write_text(page_folder(out, verdict.clip) / "index.html", "")
+
     def fails_on_a(out, what, *_):
         if "a.mp4" in (what, getattr(what, "clip", "")):
             raise ZeroDivisionError("Fraction(1, 0)")
 
-    monkeypatch.setattr(predict, "write_page", lambda *_: None)
+    monkeypatch.setattr(predict, "write_page", page)
+    whole = getattr(predict, step)
     monkeypatch.setattr(predict, step, fails_on_a)
     films = [movie(tmp_path / name) for name in ("a.mp4", "b.mp4")]
     status, out = command(*films, "--report", "--save-poses")
-    rows = table(out / "clips.csv")
-    assert status == 3 and [row["status"] == "unreadable" for row in rows] == [True, False]
-    assert rows[0]["reason"] == "its files could not be written: ZeroDivisionError: Fraction(1, 0)"
+    (a, b), index = table(out / "clips.csv"), out / "report/index.html"
+    why = "its page or poses could not be made: ZeroDivisionError: Fraction(1, 0)"
+    assert status == 3 and a["status"] == b["status"] != "unreadable" and a["reason"] == f"{b['reason']}; {why}"
+    assert "a.mp4/index.html" not in index.read_text()
+    monkeypatch.setattr(predict, step, whole)
+    assert command(*films, "--report", "--save-poses", "--resume")[0] == 0
+    first, second = table(out / "clips.csv")
+    assert {**first, "clip": ""} == {**second, "clip": ""} and "a.mp4/index.html" in index.read_text()
 
 
 def test_of_an_earlier_page_nothing_is_left_that_may_show_a_face(command, tmp_path, monkeypatch, capsys):

@@ -33,10 +33,10 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def step(self, row: Row) -> None:
-        """One clip is done."""
+    def step(self, row: Row, failed: bool) -> None:
+        """One clip is done, or has failed."""
         self.done += 1
-        if row["status"] == "unreadable":
+        if failed:
             self.failed += 1
             self.progress.console.print(f"{row['clip']}: {row['reason']}", markup=False, soft_wrap=True)
         rate = 60 * self.done / (time.monotonic() - self.began)

@@ -26,6 +26,11 @@ def record_of(verdict: Verdict, scorer: Scorer, detector: str, stamp: dict[str, 
     return {"format": FORMAT} | body | {"model": plain(model), "detector": detector, "stamp": stamp}
 
 
+def is_failed(record: Record) -> bool:
+    """Whether a clip could not be read, or its page or poses could not be made: what ``--resume`` tries again."""
+    return not record["stamp"]
+
+
 def plain(value: Any) -> Any:
     """JSON has no NaN, a missing number becomes null; nor has it file names that are no UTF-8, they are spelt out."""
     if isinstance(value, str):

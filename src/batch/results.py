@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.batch.inputs import Job
-from src.batch.records import Record, read_record
+from src.batch.records import Record, is_failed, read_record
 from src.batch.tables import Row, clip_row, write_tables
 
 TABLES_SHARE = 0.05
@@ -19,6 +19,7 @@ class Results:
     def __init__(self, out: Path, jobs: Sequence[Job], labels: Sequence[str]) -> None:
         self.out, self.labels = out, labels
         self.found: dict[str, Row | None] = dict.fromkeys(job.name for job in jobs)
+        self.failed = 0  # clips that could not be read, or whose page or poses are missing
         self.began = time.monotonic()
         self.next_tables = self.began
         self.ended = ""  # what ended the run before its last clip
@@ -33,14 +34,10 @@ class Results:
         """How many clips are not done."""
         return len(self.found) - len(self.rows)
 
-    @property
-    def failed(self) -> int:
-        """How many clips could not be read."""
-        return sum(row["status"] == "unreadable" for row in self.rows)
-
     def add(self, record: Record) -> Row:
         """Note a clip; the tables follow at once while they cost little, and ever more rarely as they grow."""
         row = self.found[record["clip"]] = clip_row(record, self.labels)
+        self.failed += is_failed(record)
         before = time.monotonic()
         if before >= self.next_tables:
             self.write()

@@ -74,8 +74,9 @@ def write_page(out: Path, verdict: Verdict, track: Track, model: Mapping[str, An
 
 
 def write_index(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``report/index.html``: every clip of a run, linked where it could be read and so has a page."""
-    folders = {row["clip"]: file_name(row["clip"]) for row in rows if row["status"] != "unreadable"}
+    """``report/index.html``: every clip of a run, linked where it could be read and has a page."""
+    read = [row["clip"] for row in rows if row["status"] != "unreadable"]
+    folders = {clip: file_name(clip) for clip in read if (page_folder(out, clip) / "index.html").is_file()}
     html = templates().get_template("index.html").render(rows=rows, folders=folders, faults=FAULTS, version=__version__)
     write_text(out / "report" / "index.html", html)
 
