@@ -15,7 +15,7 @@ from src.learn.fit import task_of
 from src.motion.dataset import load_samples, samples_of
 from src.motion.keypoints import Track, TrackError
 from src.motion.labels import Label, LabelError, columns_of
-from src.motion.model import METADATA, Core, ModelError, load_model
+from src.motion.model import METADATA, SUMS, Core, ModelError, load_model
 from src.motion.task import HIP_THRUSTS, TaskError, views_of
 from src.motion.verdict import Scorer
 from src.train import work as train
@@ -113,7 +113,7 @@ def test_nineteen_joints_in_three_dimensions_and_seven_exclusive_labels(single):
 
 def test_its_packages_say_what_they_are(single):
     made = {p.suffix for p in (single / "models").glob("core*")}
-    assert made == set(PACKAGES) - {AOTI}  # written only if they equal eager
+    assert made == {*PACKAGES, SUMS} - {AOTI}  # written only if they equal eager
     extra = {METADATA: ""}
     exported = torch.jit.load(str(single / "models" / "core.pt"), _extra_files=extra)
     about = json.loads(extra[METADATA])

@@ -14,7 +14,7 @@ from src.config import Export, load
 from src.export import AOTI, METADATA, NEVER, PACKAGES, compiler, required, save_core
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
-from src.motion.model import CoreOutput, ModelError, save_model
+from src.motion.model import SUMS, CoreOutput, ModelError, save_model
 from src.motion.parity import ParityError, hold_half, hold_parity
 from src.motion.verdict import Scorer
 
@@ -146,7 +146,7 @@ export.main()
 
 def test_work_carries_the_report_into_every_package_and_says_how_far_it_is_off(packages):
     paths = [packages[suffix] for suffix in MADE]
-    assert sorted(paths[0].parent.iterdir()) == sorted(paths)
+    assert sorted(paths[0].parent.iterdir()) == sorted([*paths, paths[0].with_suffix(SUMS)])
     assert all(facts_inside(path)["metrics"] == {"simulated": 0.75} for path in paths)
     lines = [line for line in packages["said"].splitlines() if "left out" not in line]
     assert [line.partition(":")[0] for line in lines] == [str(path) for path in paths]

@@ -11,11 +11,12 @@ import torch
 from conftest import ROOT, thrust
 
 from src import predict
+from src.batch.records import write_text
 from src.motion.faults import FAULTS
 from src.motion.verdict import Scorer, judge_track
 from src.pages import page as pages
 from src.pages.charts import hip_curve
-from src.pages.page import Source, clock, write_index, write_page
+from src.pages.page import Source, clock, page_folder, write_index, write_page
 from src.pages.words import findings, headline, told_apart
 
 pytest_plugins = ["browser"]
@@ -193,7 +194,9 @@ def test_a_page_without_reps_still_has_its_film_and_reason(tmp_path, monkeypatch
 def test_an_index_of_many_clips_links_only_pages(tmp_path):
     row = {"clip": "a.mp4", "status": "ok", "reason": "judged", "reps": 2, "view": "side"} | {f.key: 0 for f in FAULTS}
     rows = [row, row | {"clip": "b 1.mp4", "feet_too_far": 1}, row | {"clip": "c.mp4", "status": "unreadable"}]
-    write_index(tmp_path, rows)
+    for clip in ("a.mp4", "b 1.mp4", "c.mp4"):
+        write_text(page_folder(tmp_path, clip) / "index.html", "")
+    write_index(tmp_path, [*rows, row | {"clip": "without a page.mp4", "tuck": 1}])
     html = (tmp_path / "report/index.html").read_text()
     assert [x for x in Links(html).found if x[0] != "#"] == [
         "a.mp4/rep_1.jpg", "a.mp4/index.html", "b%201.mp4/rep_1.jpg", "b%201.mp4/index.html",
