@@ -42,7 +42,7 @@ else
 endif
 
 test: setup ## Run the tests
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 check: setup ## Lint, format and type checks
 	$(VENV)/bin/ruff check .

@@ -14,7 +14,7 @@ from src.config import Export, load
 from src.export import AOTI, METADATA, NEVER, PACKAGES, compiler, required, save_core
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import HIP_THRUST
-from src.motion.model import SUMS, CoreOutput, ModelError, save_model
+from src.motion.model import SUMS, CoreOutput, ModelError, save_model, write_sums
 from src.motion.parity import ParityError, hold_half, hold_parity
 from src.motion.verdict import Scorer
 
@@ -169,19 +169,24 @@ def test_without_a_compiler_the_compiled_package_is_left_out_and_no_older_one_st
         written.clear()
 
 
+def test_the_hashes_beside_the_packages_are_theirs(packages):
+    checked = subprocess.run(
+        ["sha256sum", "-c", "core.sha256"], cwd=packages[".pt"].parent, capture_output=True, text=True
+    )
+    assert checked.stdout.splitlines() == [f"{packages[suffix].name}: OK" for suffix in MADE]
+
+
 def test_a_core_that_its_hashes_do_not_know_is_refused(tmp_path):
-    save_model(tmp_path / "model.pt", random_core(), SETTINGS, FACTS)
-    report, core = write_report(tmp_path / "evaluate.json", tmp_path / "model.pt"), tmp_path / "core.pt"
-    export.work(replace(load(Export), models_dir=tmp_path, report=report, core=core))
-    checked = subprocess.run(["sha256sum", "-c", "core.sha256"], cwd=tmp_path, capture_output=True, text=True)
-    assert checked.stdout.splitlines() == [f"core{end}: OK" for end in (".pt", ".pt2", ".onnx")]
+    core, sums = tmp_path / "core.pt", tmp_path / "core.sha256"
+    save_core(random_core(), FACTS, core, 1e-5)
+    write_sums(sums, [core])
     Scorer(core, torch.device("cpu"))
     save_core(random_core(1), FACTS, core, 1e-5)
     with pytest.raises(ModelError, match=r"core\.pt: not the core that core\.sha256 names; fetch both again, or run"):
         Scorer(core, torch.device("cpu"))
-    (tmp_path / "core.sha256").write_bytes(b"\xff of something else\n")
+    sums.write_bytes(b"\xff of something else\n")
     Scorer(core, torch.device("cpu"))
-    (tmp_path / "core.sha256").unlink()
+    sums.unlink()
     Scorer(core, torch.device("cpu"))
 
 
