@@ -254,7 +254,7 @@ def make_folder(out: Path) -> None:
 
 
 def main() -> None:
-    """Exit status: 0 every file was read, 3 some were not or are left, 2 wrong usage, 1 results not written, 130 Ctrl-C."""
+    """Exit status: 0 all was done, 3 some clips failed or are left, 2 wrong usage, 1 results not written, 130 Ctrl-C."""
     args = parser().parse_intermixed_args()
     try:
         results = run(args, (lambda line: None) if args.quiet else lambda line: print(line, file=sys.stderr))

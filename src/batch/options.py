@@ -12,7 +12,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m src.predict",
         description="Measure the reps of hip-thrust videos and look for four faults; the core says which it decides.",
         epilog="Exit status: 0 every clip was read; 1 results could not be written, or no worker started; 2 wrong usage; "
-        "3 some clips could not be read or are left; 130 stopped by Ctrl-C.",
+        "3 some clips could not be read, or their pages not be made, or are left; 130 stopped by Ctrl-C.",
     )
     add = p.add_argument
     add(

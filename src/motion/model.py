@@ -238,7 +238,7 @@ def check_sum(path: Path) -> None:
     sums = path.with_suffix(SUMS)
     lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
     named = {name.strip(): digest for digest, _, name in (line.partition("  ") for line in lines)}
-    if named.get(path.name, digest := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
+    if path.name in named and named[path.name] != hashlib.sha256(path.read_bytes()).hexdigest():
         raise ModelError(f"{path}: not the core that {sums.name} names; fetch both again, or run python -m src.export")
 
 
