@@ -32,7 +32,7 @@ from src.batch.workers import Lost, NoWorker, aloud, here, spawned
 from src.config import ConfigError, Detect, choose_device, device_name, fail, load, one_line
 from src.detect import Detector, engine_name, key, make_detector, track_clip
 from src.motion.keypoints import Track
-from src.motion.model import ModelError
+from src.motion.model import ModelError, content_hash
 from src.motion.verdict import Scorer, Verdict, judge_track
 from src.pages.page import Source, page_folder, remove_page, write_index, write_page
 from src.video.probe import ClipError
@@ -110,10 +110,7 @@ class Order:
         return [*(pose_paths(self.out, job.name) if self.poses else ()), *page]
 
 
-@cache
-def core_hash(core: Path) -> str:
-    """sha256 of a core."""
-    return hashlib.sha256(core.read_bytes()).hexdigest()
+core_hash = cache(content_hash)  # a run's core is read once
 
 
 @cache

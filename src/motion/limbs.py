@@ -42,7 +42,10 @@ def knees(person: Person, setup: Setup, hips: Array, ankles: Array) -> Array:
 
 
 def behind_thigh(hip: Array, knee: Array, girth: float) -> Array:
-    """Skin (T, 3, 2) behind the thigh from hips and knees (T, 2) in the plane (x, z) of someone lying face up: below the seat."""
+    """Skin (T, 3, 2) behind the thigh, below the seat, from hips and knees (T, 2): m, in the plane (x, z) of someone face up.
+
+    girth: 1 = average.
+    """
     axis = knee - hip
     length = np.linalg.norm(axis, axis=-1, keepdims=True)
     behind = np.stack([axis[:, 1], -axis[:, 0]], axis=-1) / length  # (T, 2)

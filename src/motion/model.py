@@ -226,8 +226,7 @@ def save_model(path: Path, core: Core, settings: dict[str, float], facts: dict[s
 
 def write_sums(path: Path, packages: Sequence[Path]) -> None:
     """The hashes of a core's packages in ``path``, as ``sha256sum`` writes and checks them."""
-    lines = [f"{hashlib.sha256(package.read_bytes()).hexdigest()}  {package.name}\n" for package in packages]
-    path.write_text("".join(lines))
+    path.write_text("".join(f"{content_hash(package)}  {package.name}\n" for package in packages))
 
 
 def check_sum(path: Path) -> None:
@@ -238,13 +237,18 @@ def check_sum(path: Path) -> None:
     sums = path.with_suffix(SUMS)
     lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
     named = {name.strip(): digest for digest, _, name in (line.partition("  ") for line in lines)}
-    if path.name in named and named[path.name] != hashlib.sha256(path.read_bytes()).hexdigest():
+    if path.name in named and named[path.name] != content_hash(path):
         raise ModelError(f"{path}: not the core that {sums.name} names; fetch both again, or run python -m src.export")
 
 
 def fingerprint(path: Path) -> str:
-    """Hash of a model file's content, by which a report says of which model it speaks."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    """Short hash of a model file's content, by which a report says of which model it speaks."""
+    return content_hash(path)[:16]
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of a file, 64 hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_report(path: Path, model: Path) -> dict[str, Any]:
