@@ -48,9 +48,14 @@ def curves(history: list[dict[str, float]]) -> Figure:
     return figure
 
 
+QUIET = ("mlflow.pyfunc", "mlflow.store.db.utils", "lightning.pytorch.loggers.mlflow")
+"""They warn of pickle, though ours stays on this machine, and tell how a first run makes its database and experiment."""
+
+
 def open_run(cfg: Train) -> MLFlowLogger:
     """A new run with every setting of every section, below its search's run where there is a search."""
-    logging.getLogger("mlflow.pyfunc").setLevel(logging.ERROR)  # it warns of pickle; ours stays on this machine
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
     parent = search_run(cfg)
     tags = {MLFLOW_PARENT_RUN_ID: parent} if parent else None
     logger = MLFlowLogger(cfg.experiment_name, cfg.run_name, cfg.tracking_uri, tags, log_model=False)
