@@ -27,7 +27,8 @@ EDGE = 0.12
 class Rep:
     """One rise and fall. Times in seconds of the clip; ``complete`` is False where the clip cuts the rise or the fall off.
 
-    rise: hip excursion in body scales, up to the shoulder-knee line (what lies above it is no range); NaN if not measured.
+    rise: hip excursion in body scales, up to the shoulder-knee line (what lies above it is no range); NaN if not measured
+    or cut off.
     """
 
     start_s: float
@@ -84,7 +85,8 @@ def find_reps(track: Track) -> list[Rep]:
     """Every rise of the hips that reaches the level of this set's lockouts, in order.
 
     Getting under the bar, sitting up and fidgeting are no reps: they move the hips too little or never near the line that
-    this lifter's best rep reaches. A rise that the clip's end cuts off before the fall counts, with ``complete=False``.
+    this lifter's best rep reaches. A rep of which the clip cuts off part of the rise or the fall counts, with
+    ``complete=False``; the fall may be missing altogether.
     """
     motion = hip_motion(track)
     reps: list[Rep] = []
@@ -94,8 +96,8 @@ def find_reps(track: Track) -> list[Rep]:
 
 
 def rise_ratios(reps: list[Rep]) -> list[float]:
-    """Each rep's rise over the best of the set, 1 for the best; NaN where nothing rose to the line from below."""
-    best = max((rep.rise for rep in reps), default=0.0)
+    """Each rep's rise over the best of the set, 1 for the best; NaN where it is unknown or nothing rose to the line."""
+    best = max((rep.rise for rep in reps if rep.rise > 0), default=0.0)
     return [rep.rise / best if best > 0 else float("nan") for rep in reps]
 
 
@@ -125,15 +127,35 @@ def reps_in(lift: Array, height: Array, fps_hz: float, offset_s: float) -> list[
         if lift[top] >= level and (top > tops[0] or lift[before] < clear):
             rep = bounded(lift, before, top, after, floor, fps_hz, offset_s)
             low, peak = before + int(height[before:top].argmin()), before + int(height[before:after].argmax())
-            reps.append(replace(rep, rise=rise_of(height, low, peak, deepest)))
-            efforts.append(effort(lift, before, top, after))
-    usual = float(np.median(efforts)) if reps else 0.0
+            no_rise, no_fall = cut_off(lift, before, top, after, floor, fps_hz)
+            rise = float("nan") if no_rise else rise_of(height, low, peak, deepest)
+            reps.append(replace(rep, complete=not (no_rise or no_fall), rise=rise))
+            efforts.append((effort(lift, before, top, after), rep.complete))
+    usual = float(np.median([spent for spent, _ in efforts])) if reps else 0.0
     return [
         rep
-        for rep, spent in zip(reps, efforts, strict=True)
+        for rep, (spent, fell) in zip(reps, efforts, strict=True)
         if MIN_REP_S <= rep.end_s - rep.start_s <= MAX_REP_S
-        and (spent >= MIN_EFFORT * usual or not rep.complete)  # nobody knows how long a cut-off rep lasted
+        and (spent >= MIN_EFFORT * usual or not fell)  # nobody knows how long a cut-off rep lasted
     ]
+
+
+def cut_off(lift: Array, before: int, top: int, after: int | None, floor: float, fps_hz: float) -> tuple[bool, bool]:
+    """Whether the signal begins within the rise, and whether it ends within the fall.
+
+    It does where it is not in the lowest ``EDGE`` and on the move already; who starts from higher up stands still first.
+    """
+    last = len(lift) - 1 if after is None else after
+    lowest = min(floor, lift[before], lift[last])
+    moving = []
+    for low, edge in ((before, 0), (last, len(lift) - 1)):
+        step, ahead = max(round(0.2 * fps_hz), 1), 1 if low < top else -1
+        near = low + ahead * min(step, abs(top - low))
+        usual = (lift[top] - lift[low]) / max(abs(top - low), 1)
+        fast = (lift[near] - lift[low]) / max(abs(near - low), 1) > 0.5 * usual
+        high = lift[low] - lowest > EDGE * (lift[top] - lowest)
+        moving.append(bool(fast and high and abs(low - edge) < 0.1 * fps_hz))
+    return moving[0], moving[1] or after is None
 
 
 def effort(lift: Array, before: int, top: int, after: int | None) -> float:
@@ -173,18 +195,18 @@ def rise_of(height: Array, before: int, top: int, deepest: float) -> float:
 def bounded(
     signal: Array, before: int, top: int, after: int | None, floor: float, fps_hz: float, offset_s: float
 ) -> Rep:
-    """Start, top and end of a rep to a fraction of a frame; the top is the middle of the hold."""
+    """Start, top and end of a rep to a fraction of a frame; the top is the middle of the hold. ``complete``: it fell half-way."""
     bottom = max(signal[before], min(floor, signal[top] - MIN_RISE))
     rise = signal[top] - bottom
     start = crossing(signal, top, before, bottom + EDGE * rise)
-    held = signal >= signal[top] - 0.1 * rise
-    first, last = next((f, la) for f, la in runs(held) if f <= top < la)
-    end, complete = float(len(signal) - 1), False
+    level, stop = signal[top] - 0.1 * rise, len(signal) - 1
+    held = (crossing(signal, top, before, level), min(crossing(signal, top, stop, level), stop) if top < stop else stop)
+    end, complete = float(stop), False
     if after is not None:
         landing = max(signal[after], min(floor, signal[top] - MIN_RISE))
         end = crossing(signal, top, after, landing + EDGE * (signal[top] - landing))
         complete = bool(signal[top] - signal[after] >= 0.5 * rise)
-    seconds = [offset_s + frame / fps_hz for frame in (start, (first + last - 1) / 2.0, end)]
+    seconds = [offset_s + frame / fps_hz for frame in (start, sum(held) / 2.0, end)]
     return Rep(seconds[0], seconds[1], seconds[2], complete)
 
 

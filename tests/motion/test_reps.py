@@ -6,9 +6,12 @@ from conftest import HOLD_S, LEAD_S, REP_S, RISE_S, thrust, tops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.motion.camera import sample_camera, true_track
 from src.motion.hips import hip_motion
 from src.motion.keypoints import HIP_THRUST, Track, mirror
-from src.motion.reps import find_reps, reps_in, rise_of, turning_points, working_floor
+from src.motion.kinematics import sample_performance
+from src.motion.person import sample_person
+from src.motion.reps import find_reps, reps_in, rise_of, rise_ratios, turning_points, working_floor
 
 HIPS, KNEES = ([HIP_THRUST.index(f"{side}_{part}") for side in ("left", "right")] for part in ("hip", "knee"))
 
@@ -72,6 +75,33 @@ def test_a_rep_that_the_clip_cuts_off_counts_and_is_incomplete():
     found = find_reps(replace(track, keypoints=track.keypoints[:last]))
     assert [rep.complete for rep in found] == [True, True, False]
     assert found[-1].end_s <= last / 30
+
+
+@pytest.mark.parametrize("missing", [0.3, 0.4, 0.6])
+def test_a_rep_without_all_of_its_rise_or_fall_is_incomplete_and_its_rise_unknown(missing):
+    track = thrust(3)
+    risen = round((LEAD_S + missing * RISE_S) * 30)
+    found = find_reps(replace(track, keypoints=track.keypoints[risen:]))
+    assert [rep.complete for rep in found][-2:] == [True, True] and not any(rep.complete for rep in found[:-2])
+    assert np.isnan([rep.rise for rep in found[:-2]]).all() and min(rise_ratios(found)[-2:]) > 0.95
+    fallen = round((LEAD_S + 2 * REP_S + 2 * RISE_S + HOLD_S - missing * RISE_S) * 30)
+    found = find_reps(replace(track, keypoints=track.keypoints[:fallen]))
+    assert [rep.complete for rep in found] == [True, True, False] and min(rise_ratios(found)) > 0.95
+
+
+def test_long_sets_are_counted_exactly():
+    exact = []
+    for seed in range(40):
+        rng = np.random.default_rng((12, seed))
+        perf = sample_performance(sample_person(rng), 12, 15.0, rng)
+        camera = sample_camera(perf.joints[:, :21], 15.0, (640, 360), "side", rng)
+        exact.append(len(find_reps(true_track(perf, camera))) == 12)
+    assert np.mean(exact) >= 0.95
+
+
+@pytest.mark.parametrize("fps_hz", [10.0, 15.0, 30.0])
+def test_lockouts_are_timed_to_a_part_of_a_frame(fps_hz):
+    np.testing.assert_allclose(times(thrust(3, fps_hz=fps_hz))[:, 1], tops(), atol=0.02)
 
 
 def test_sitting_up_and_fidgeting_are_no_reps():
