@@ -34,6 +34,7 @@ class Simulate:
     reps: list[int]
     train_reps: list[int]
     heights_px: list[int]
+    train_heights_px: list[int]
     rates_hz: list[float]
     train_rates_hz: list[float]
     crfs: list[int]
@@ -200,6 +201,8 @@ def section(cfg: DictConfig, kind: type[T]) -> T:
     for key, value in vars(checked).items():
         if isinstance(value, int | float) and value < 0:
             raise ConfigError(f"conf section {name}: {key} is {value}; it must not be negative")
+        if isinstance(value, list) and (not value or any(isinstance(v, int | float) and v <= 0 for v in value)):
+            raise ConfigError(f"conf section {name}: {key} is {value}; it must not be empty nor hold zero or less")
     return checked  # type: ignore[no-any-return]
 
 

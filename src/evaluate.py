@@ -42,7 +42,7 @@ from src.report.numbers import (
     thresholds_of,
     without_nan,
 )
-from src.report.strata import judge_severity, judge_strata
+from src.report.strata import judge_confounders, judge_severity, judge_strata
 from src.report.tables import origin, results, write_readme
 
 Verdicts = Mapping[tuple[str, str], Verdict]
@@ -130,7 +130,8 @@ def judge_folder(
         for name in ("average_precision", "f1")
     }
     macro |= head.overall(judged.faults, judged.scores[MODEL])
-    return {"faults": faults, **macro, "people": len(set(judged.people)), "strata": strata}
+    people, confounders = len(set(judged.people)), judge_confounders(judged)
+    return {"faults": faults, **macro, "people": people, "strata": strata, "confounders": confounders}
 
 
 def judge_folder_clips(
@@ -163,14 +164,15 @@ def work(cfg: Evaluate) -> None:
     checked, judged, verdicts = judge_all(core, facts, parts, tested, cfg)
     thresholds = thresholds_of(checked.faults, checked.scores)
     report: dict[str, Any] = {"revision": git_revision(), "data": data_hash(cfg.poses_dir)}
-    report |= {"model": fingerprint(cfg.models_dir / "model.pt")}
+    report |= {"model": fingerprint(cfg.models_dir / "model.pt"), "kernels": cfg.kernels}
     held = sorted({s.folder for s in checked.samples})
     fair = checked.decided_by_others(FOLDS, cfg.seed)
     report |= {"validation": {folder: judge_decisions(fair.of(folder)) for folder in held}}
     report |= {"proof": prove(report["validation"], cfg), "folders": {}}
     for folder in sorted({c.folder for c in tested}):
         here = [c for c in tested if c.folder == folder]
-        part: dict[str, Any] = {"faults": {}, "macro_average_precision": float("nan"), "people": 0, "strata": {}}
+        part: dict[str, Any] = {"faults": {}, "macro_average_precision": float("nan"), "people": 0}
+        part |= {"strata": {}, "confounders": {}}
         if len(rows := judged.of(folder)):
             part = judge_folder(rows, thresholds, facts["thresholds"], head, cfg)
             save_figures(cfg.reports_dir / "figures", folder, rows, part["faults"])

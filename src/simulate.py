@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from src.config import ConfigError, Simulate, run_stage
+from src.config import Simulate, run_stage
 from src.motion.camera import Camera, behind_plate, sample_camera, sample_view, true_track
 from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES
 from src.motion.keypoints import HIP_THRUST, OUTLINE
@@ -66,14 +66,19 @@ def _index(name: str, side: str) -> int:
     return HIP_THRUST.index(name if name in OUTLINE else f"{side}_{name}")
 
 
-def truth_rows(perf: Performance, camera: Camera, clip: str, subject: str) -> list[Row]:
-    """One row of ``truth.csv`` per rep: quantities, asked severities, and what surrounds them."""
+def truth_rows(perf: Performance, camera: Camera, clip: str, subject: str, loose_m: float = float("nan")) -> list[Row]:
+    """One row of ``truth.csv`` per rep: quantities, asked severities, and what surrounds them.
+
+    loose_m: cloth off the trunk; NaN where nobody is dressed.
+    """
     setup, person = perf.setup, perf.person
     around = {
         "view": camera.view, "side": camera.side, "azimuth_deg": round(camera.azimuth_deg, 2), "fps_hz": perf.fps_hz,
         "bench_m": round(setup.bench_m, 3),
         "load": setup.load, "plate_m": round(setup.plate_m, 3), "arms": setup.arms, "sex": person.sex,
-        "height_m": round(person.height_m, 3),
+        "height_m": round(person.height_m, 3), "thigh_m": round(person.thigh_m, 3), "trunk_m": round(person.trunk_m, 3),
+        "belly": round(person.belly, 3), "stance_m": round(setup.stance_m, 3), "chin_deg": round(setup.chin_deg, 1),
+        "loose_m": round(loose_m, 4),
     }  # fmt: skip
     return [
         {
@@ -97,9 +102,10 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
     split = "validation" if group == PLAIN else group
     reps = cfg.reps if group in ("validation", "test") else cfg.train_reps
     rates_hz = cfg.rates_hz if split == "test" else cfg.train_rates_hz
+    heights_px = cfg.heights_px if split == "test" else cfg.train_heights_px
     for i in range(1, cfg.clips_per_subject + 1):
         rng, clip = np.random.default_rng((*seed, i)), f"{subject}-{i:02d}.mp4"
-        short, fps_hz = int(rng.choice(cfg.heights_px)), float(rng.choice(rates_hz))
+        short, fps_hz = int(rng.choice(heights_px)), float(rng.choice(rates_hz))
         long = round(short * 16 / 9 / 2) * 2
         size_px = (short, long) if rng.random() < 0.3 else (long, short)
         perf = sample_performance(person, int(rng.choice(reps)), fps_hz, rng)
@@ -107,10 +113,11 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
             perf = sample_performance(person, int(rng.choice(reps)), fps_hz, rng)
         view = "side" if group == PLAIN else sample_view(rng)
         camera = sample_camera(perf.joints[:, :21], fps_hz, size_px, view, rng)
-        render_clip(perf, camera, sample_look(rng), folder / clip, int(rng.choice(cfg.crfs)))
+        look = sample_look(rng)
+        render_clip(perf, camera, look, folder / clip, int(rng.choice(cfg.crfs)))
         true_track(perf, camera).save(folder / "truth" / f"{Path(clip).stem}.npz")
         labels += label_rows(perf, camera, clip, subject, split)
-        truth += truth_rows(perf, camera, clip, subject)
+        truth += truth_rows(perf, camera, clip, subject, look.outfit.loose_m)
     return labels, truth
 
 
@@ -164,8 +171,6 @@ def work(cfg: Simulate) -> None:
 
     The same seed gives the same files, whatever ``workers``.
     """
-    if min(cfg.reps + cfg.train_reps) < 1:
-        raise ConfigError(f"simulate.reps {cfg.reps}, train_reps {cfg.train_reps}: a set has one rep or more")
     count = len(everybody(cfg))
     rows = fill(Path(cfg.clips_dir), partial(person_clips, cfg), count, cfg.workers, "rendered clips")
     if rows:

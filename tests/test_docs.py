@@ -48,7 +48,8 @@ NOT_RUN = {
 }
 """Commands that are only parsed, and why."""
 TINY = (
-    "simulate.heights_px=[180] simulate.rates_hz=[10] simulate.train_rates_hz=[10] simulate.reps=[1,1] "
+    "simulate.heights_px=[180] simulate.train_heights_px=[180] "
+    "simulate.rates_hz=[10] simulate.train_rates_hz=[10] simulate.reps=[1,1] "
     "simulate.train_reps=[1,1] simulate.workers=1 imitate.subjects=8 imitate.tracks_per_subject=1 imitate.workers=1 "
     "train.epochs=1 train.channels=8 train.blocks=3 train.workers=0 evaluate.kernels=84 evaluate.bootstrap=5 stress.bootstrap=5"
 ).split()

@@ -11,6 +11,7 @@ from src.evaluate import prove, work
 from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES
 from src.motion.labels import LabelError
 from src.motion.model import save_model
+from src.motion.truth import TRAITS
 from src.report.tables import BEGIN, END
 
 PEOPLE = {"train": ["p0", "p1"], "validation": ["p2"], "test": ["p3", "p4", "p5", "q0", "q1", "q2"]}
@@ -92,12 +93,13 @@ def test_baselines_stand_beside_the_model_where_they_can_judge(done):
 
 def test_strata_and_severity_need_the_truth(settings):
     cues = {cue.quantity: cue for cue in FAULTS[FAULT_KEYS.index("feet_too_far")].cues}
-    lines = [",".join(("clip", "load", "start_s", "end_s", "plate_m", "fps_hz", *QUANTITIES))]
+    lines = [",".join(("clip", "load", "start_s", "end_s", "plate_m", "fps_hz", *QUANTITIES, *TRAITS))]
     for person, clip, start in product(
         range(6), (0, 1), (0.8, 3.8)
     ):  # every second clip: far by a step, with a big plate
+        traits = [0.4 + 0.06 * (trait == "bench_m" and person == 4) for trait in TRAITS]  # thighs as long as trunks
         far = [c.absent + (3 * clip - 1) * (c.present - c.absent) if (c := cues.get(q)) else 0 for q in QUANTITIES]
-        row = (f"p{person}_{clip}.mp4", "barbell" if clip else "none", start, start + 3, 0.45 * clip, 20, *far)
+        row = (f"p{person}_{clip}.mp4", "barbell" if clip else "none", start, start + 3, 0.45 * clip, 20, *far, *traits)
         lines.append(",".join(map(str, row)))
     (settings.poses_dir / "simulated" / "truth.csv").write_text("\n".join(lines) + "\n")
     work(settings)
@@ -108,6 +110,15 @@ def test_strata_and_severity_need_the_truth(settings):
         "side view, no plates": 6, "side view": 12, "no plates": 6, "bigger plates": 6, "side view, bigger plates": 6,
         "20 to 40 Hz": 12, "back seen": 12,
     }  # fmt: skip
+    told = folders["simulated"]["confounders"]
+    assert {name: (c["people"], c["faults"]["feet_too_far"]["reps"]) for name, c in told.items()} == {
+        "everybody": (3, 6), "long thighs": (3, 6), "high bench": (1, 2), "wide stance": (3, 6), "belly": (3, 6),
+        "loose shirt": (3, 6), "head back": (3, 6),
+    }  # fmt: skip
+    assert (
+        folders["gym"]["confounders"] == {}
+        and "| high bench | 1 |" in (settings.reports_dir / "model_card.md").read_text()
+    )
     assert strata["bigger plates"]["faults"]["feet_too_far"]["positives"] == 6
     assert strata["no plates"]["faults"]["feet_too_far"]["positives"] == 0
     far = folders["simulated"]["faults"]["feet_too_far"]["severity"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import ConfigError, Simulate
+from src.config import Simulate
 from src.motion.camera import VIEWS, sample_camera, sample_view
 from src.motion.faults import FAULT_KEYS, QUANTITIES
 from src.motion.keypoints import HIP_THRUST, Track
@@ -19,8 +19,8 @@ from src.simulate import COVERED, covered_shares, everybody, label_rows, work
 def settings(folder, **changes):
     values = dict(
         clips_dir=folder / "clips", train_subjects=1, validation_subjects=0, test_subjects=0, plain_subjects=0,
-        clips_per_subject=1, reps=[1], train_reps=[1], heights_px=[96], rates_hz=[5.0], train_rates_hz=[5.0], crfs=[30],
-        workers=1, seed=7,
+        clips_per_subject=1, reps=[1], train_reps=[1], heights_px=[96], train_heights_px=[96], rates_hz=[5.0],
+        train_rates_hz=[5.0], crfs=[30], workers=1, seed=7,
     )  # fmt: skip
     return Simulate(**(values | changes))
 
@@ -123,8 +123,3 @@ def test_what_hides_a_fault(monkeypatch, behind, keys):
     covered = np.tile([name in behind for name in HIP_THRUST.points], (len(perf.joints), 1))
     monkeypatch.setattr("src.simulate.behind_plate", lambda perf, camera, points: covered)
     assert label_rows(perf, camera, "c", "p")[0]["hidden"].split() == keys
-
-
-def test_a_set_without_a_rep_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"train_reps \[0\]: a set has one rep or more"):
-        work(settings(tmp_path, train_reps=[0]))

@@ -16,6 +16,10 @@ THIGH = (
 """The thigh's skin: place along it from hip (0) to knee (1), half width, half depth and shift forwards, m at average girth."""
 SEAT = slice(3, 6)
 """Rows of ``THIGH`` that bound the seat from below."""
+BENCH_M = (0.42, 1.3)
+"""The largest bench: how far it reaches behind its edge, and how wide it is, m."""
+HAND_M = 0.02
+"""Half a hand's thickness."""
 
 
 def two_link(root: Array, target: Array, first_m: float, second_m: float, towards: Array) -> tuple[Array, Array]:
@@ -105,6 +109,14 @@ def head(person: Person, setup: Setup, mid: Array, curves: Curves, rng: np.rando
     return points
 
 
+def sunk(points: Array, setup: Setup) -> Array:
+    """How deep points (..., 3) lie in the floor or in a bench as large as any, metres; 0 above both."""
+    x, y, z = np.moveaxis(points, -1, 0)
+    bench = np.minimum.reduce([setup.bench_m - z, -x, x + BENCH_M[0], BENCH_M[1] / 2 - np.abs(y)])
+    deep: Array = np.maximum.reduce([-z, bench, np.zeros_like(z)])
+    return deep
+
+
 def arms(
     person: Person, setup: Setup, placed: dict[str, Array], hips: Array, rng: np.random.Generator
 ) -> dict[str, Array]:
@@ -135,15 +147,12 @@ def arms(
         towards = {"floor": (0, sign * 0.4, 0.5), "bench": (-1.0, sign * 0.3, 0.3), "chest": (0.3, sign, -0.6)}.get(
             setup.arms, (-0.2, sign * bow, -1.0)
         )
-        elbow, wrist = two_link(
-            shoulder,
-            wish,
-            person.upper_arm_m,
-            person.forearm_m,
-            np.broadcast_to(np.array(towards, float), shoulder.shape),
-        )
-        ahead = (wrist - elbow) / person.forearm_m
-        points |= {f"{side}_shoulder": shoulder, f"{side}_elbow": elbow, f"{side}_wrist": wrist}
-        points[f"{side}_hand"] = wrist + ahead * person.hand_m * 0.5
+        aside, lengths = np.array([0.0, sign, 0.2]), (person.upper_arm_m, person.forearm_m)
+        poles = (np.broadcast_to((1 - k) * np.array(towards) + k * aside, shoulder.shape) for k in np.linspace(0, 1, 5))
+        chains = [two_link(shoulder, wish, *lengths, pole) for pole in poles]
+        elbow, wrist = min(chains, key=lambda chain: max(sunk(chain[0], setup).max(), 0.005))  # the first that is clear
+        hand = wrist + (wrist - elbow) / person.forearm_m * person.hand_m * 0.5
+        hand[:, 2] = np.maximum(hand[:, 2], HAND_M + (setup.bench_m if setup.arms == "bench" else 0.0))  # it lies flat
+        points |= {f"{side}_shoulder": shoulder, f"{side}_elbow": elbow, f"{side}_wrist": wrist, f"{side}_hand": hand}
         points[f"{side}_bar"] = bar + np.array([0, sign * setup.bar_half_m, 0])
     return points

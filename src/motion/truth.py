@@ -11,7 +11,9 @@ from src.motion.faults import FAULTS, QUANTITIES, Fault
 from src.motion.labels import LabelError, read_table
 from src.motion.reps import Rep, most_shared
 
-NUMBERS = ("start_s", "end_s", "plate_m", "fps_hz", *QUANTITIES)
+TRAITS = ("bench_m", "thigh_m", "trunk_m", "belly", "stance_m", "chin_deg", "loose_m")
+"""What differs between people and sets without being a fault; ``loose_m`` NaN where nobody is dressed."""
+NUMBERS = ("start_s", "end_s", "plate_m", "fps_hz", *QUANTITIES, *TRAITS)
 COLUMNS = ("clip", "load", *NUMBERS)
 ADVICE = "run python -m src.simulate again"
 SMALL_PLATE_M = 0.3
@@ -20,7 +22,7 @@ SLOW_HZ, FAST_HZ = 20.0, 40.0
 
 @dataclass(frozen=True)
 class Truth:
-    """One rep of ``truth.csv``: times, quantities by name (see ``QUANTITIES``), load, plate diameter, the clip's frame rate."""
+    """One rep of ``truth.csv``: times, quantities and traits by name, load, plate diameter, the clip's frame rate."""
 
     start_s: float
     end_s: float
@@ -28,6 +30,7 @@ class Truth:
     load: str
     plate_m: float
     fps_hz: float
+    traits: dict[str, float]
 
     @property
     def plates(self) -> str:
@@ -59,7 +62,10 @@ def truth_of(row: Mapping[str, str], where: str) -> Truth:
     except ValueError as error:
         raise LabelError(f"{where}: {error}; {ADVICE}") from None
     quantities = {name: numbers[name] for name in QUANTITIES}
-    return Truth(numbers["start_s"], numbers["end_s"], quantities, row["load"], numbers["plate_m"], numbers["fps_hz"])
+    traits = {name: numbers[name] for name in TRAITS}
+    return Truth(
+        numbers["start_s"], numbers["end_s"], quantities, row["load"], numbers["plate_m"], numbers["fps_hz"], traits
+    )
 
 
 def truth_at(rep: Rep, rows: Sequence[Truth]) -> Truth | None:

@@ -9,6 +9,7 @@ from src.motion.faults import FAULTS, QUANTITIES
 from src.report.tables import (
     ahead,
     clip_table,
+    confounder_table,
     counting,
     decision_table,
     fault_table,
@@ -43,7 +44,7 @@ def card(
     """The whole page."""
     lines = ["# Model card: Lockout", "", USE, "", *identity(report, facts), "## What it sees, and from where", ""]
     lines += [*fault_rows(), *proof(report["proof"]), "## Data", "", *data_rows(facts, parts, counts)]
-    lines += ["## Numbers", "", *EXPLAINED, ""]
+    lines += ["## Numbers", "", "\n".join(EXPLAINED).format(kernels=report["kernels"]), ""]
     for folder, part in report["folders"].items():
         lines += folder_section(folder, part)
     return "\n".join([*lines, "## Limits", "", LIMITS, ""])
@@ -53,7 +54,7 @@ EXPLAINED = (
     "Everybody below is unseen in training; splits are by person. AP is average precision, intervals are 95 % bootstraps over",
     "people. The model and every baseline get their threshold the same way: the best F1 on validation people. Baselines are",
     "fitted on the same training reps, counted as often, without the augmentation that training adds; bold ones are above the",
-    "model. MiniROCKET has a quarter of the published 10,000 kernels. Decisions are those of the model, before `export` takes",
+    "model. MiniROCKET has {kernels:,} kernels, as published 10,000. Decisions are those of the model, before `export` takes",
     "away those on faults that it shall never judge: 1 or 0 where the fault is observable and the probability is outside the",
     "band chosen on validation people, else none. A clip has a fault if two of its reps show it, or its only rep does. ECE is",
     "the gap between probabilities and shares of positives; by chance, perfectly calibrated probabilities show one as large on",
@@ -135,4 +136,12 @@ def folder_section(folder: str, part: Mapping[str, Any]) -> list[str]:
     lines += ["At the threshold:", "", *threshold_table(part["faults"])]
     lines += ["Decisions per rep:", "", *decision_table(part["faults"])]
     lines += ["Per clip:", "", *clip_table(part["clips"])]
-    return [*lines, "AP by stratum (reps with the fault of reps labelled):", "", *strata_table(part["strata"])]
+    lines += ["AP by stratum (reps with the fault of reps labelled):", "", *strata_table(part["strata"])]
+    if not part["confounders"]:
+        return lines
+    return [
+        *lines,
+        "Reps without the fault that were told it, by what is no fault:",
+        "",
+        *confounder_table(part["confounders"]),
+    ]

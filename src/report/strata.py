@@ -1,6 +1,6 @@
-"""Where a model is good and where not: by view, plates and frame rate, and against the true severity of a fault."""
+"""Where a model is good and where not: by view, plates, frame rate, what is no fault, and the true severity of a fault."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,17 @@ SEVERITIES = (-np.inf, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, np.inf)
 """Edges of the steps in which ``severity`` is counted; step 3, 0 to 1, is the grey zone."""
 FAULT = {fault.key: fault for fault in FAULTS}
 HEADLINE = "side view, no plates"
+CONFOUNDERS: dict[str, Callable[[Mapping[str, float]], bool]] = {
+    "long thighs": lambda traits: traits["thigh_m"] >= 0.90 * traits["trunk_m"],
+    "short thighs": lambda traits: traits["thigh_m"] <= 0.79 * traits["trunk_m"],
+    "high bench": lambda traits: traits["bench_m"] >= 0.45,
+    "wide stance": lambda traits: traits["stance_m"] >= 0.40,
+    "belly": lambda traits: traits["belly"] >= 0.28,
+    "loose shirt": lambda traits: traits["loose_m"] >= 0.02,
+    "head back": lambda traits: traits["chin_deg"] <= 33,
+    "chin on chest": lambda traits: traits["chin_deg"] >= 70,
+}
+"""What must not be called a fault, each of about a tenth of the simulated people; see ``TRAITS``."""
 
 
 def strata_of(judged: Judged) -> dict[str, Rows]:
@@ -27,7 +38,11 @@ def strata_of(judged: Judged) -> dict[str, Rows]:
     rates = np.array([t.rate if t else "" for t in judged.truths])
     strata = {HEADLINE: (views == "side") & (plates == "none")}
     strata |= {f"{view} view": views == view for view in dict.fromkeys(views)}
-    strata |= {"no plates": plates == "none", "plates under 0.3 m": plates == "small", "bigger plates": plates == "big"}
+    strata |= {
+        "no plates": plates == "none",
+        "dumbbell or plates under 0.3 m": plates == "small",
+        "bigger plates": plates == "big",
+    }
     strata |= {"side view, bigger plates": (views == "side") & (plates == "big")}
     spine = [views_of(key) == ("side",) for key in judged.labels]
     strata |= {"back seen": judged.decidable[:, spine].any(axis=1)}
@@ -44,6 +59,23 @@ def judge_strata(judged: Judged, thresholds: Thresholds, resamples: int, seed: i
         faults = {key: judge_stratum(part, i, thresholds, draws) for i, key in enumerate(judged.labels)}
         report[name] = {"reps": len(part), "people": len(set(part.people)), "faults": faults}
     return report
+
+
+def judge_confounders(judged: Judged) -> dict[str, Any]:
+    """Of reps without a fault: how many were told it, among everybody and by ``CONFOUNDERS``; empty without a truth."""
+    traits = [t.traits if t else None for t in judged.truths]
+    groups = {"everybody": np.array([t is not None for t in traits], bool)}
+    groups |= {name: np.array([bool(t and odd(t)) for t in traits], bool) for name, odd in CONFOUNDERS.items()}
+    found = {}
+    for name, inside in groups.items():
+        clean = inside[:, None] & (judged.faults == 0)  # (N, L)
+        told = clean & (judged.decisions == 1)
+        counts = zip(judged.labels, clean.sum(axis=0), told.sum(axis=0), strict=True)
+        faults = {key: {"reps": int(reps), "claims": int(claims)} for key, reps, claims in counts}
+        people = len({who for who, mine in zip(judged.people, inside, strict=True) if mine})
+        if people:
+            found[name] = {"people": people, "faults": faults}
+    return found
 
 
 def judge_stratum(part: Judged, i: int, thresholds: Thresholds, draws: Sequence[Rows]) -> dict[str, Any]:

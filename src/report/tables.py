@@ -169,6 +169,16 @@ def strata_table(strata: Mapping[str, Any]) -> list[str]:
     return markdown(("stratum", "reps of people", *(f"`{key}`" for key in keys)), rows)
 
 
+def confounder_table(confounders: Mapping[str, Any]) -> list[str]:
+    """How many reps without a fault were told it, per confounder."""
+    keys = list(next(iter(confounders.values()))["faults"])
+    rows = [
+        (name, str(c["people"]), *(f"{c['faults'][key]['claims']} of {c['faults'][key]['reps']}" for key in keys))
+        for name, c in confounders.items()
+    ]
+    return markdown(("who", "people", *(f"`{key}`" for key in keys)), rows)
+
+
 def stratum_cell(fault: Mapping[str, Any]) -> str:
     """``0.91 (0.85-0.95), 12 of 80``: average precision, and how many of the labelled reps have the fault."""
     return f"{cell(fault['average_precision'])}, {fault['positives']} of {fault['reps']}" if fault["reps"] else "–"

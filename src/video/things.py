@@ -7,6 +7,7 @@ import numpy as np
 from src.motion.bystander import bystander
 from src.motion.camera import Camera
 from src.motion.kinematics import Performance
+from src.motion.limbs import BENCH_M
 from src.video.body import person_surface, sample_outfit
 from src.video.mesh import Array, Solid, Surface, box, joined_solids, rod, turned
 from src.video.room import PAINTS, Room
@@ -37,7 +38,7 @@ def _plate(radius_m: float, thick_m: float, colour: Array, middle_m: float) -> S
 def bench_surface(perf: Performance, room: Room, part: int) -> Surface:
     """The bench (pad, legs) with its edge at x = 0, or a mat for the floor bridge."""
     rng = np.random.default_rng(room.seed)
-    height, deep, wide = perf.setup.bench_m, rng.uniform(0.26, 0.42), rng.uniform(0.45, 0.65)
+    height, deep, wide = perf.setup.bench_m, rng.uniform(0.26, BENCH_M[0]), rng.uniform(0.45, BENCH_M[1] / 2)
     if height == 0:
         return joined_solids(
             [box(np.array([-0.7, -0.35, -0.01]), np.array([1.15, 0.35, 0.001]), room.bench * 1.3)], part

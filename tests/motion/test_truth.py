@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from src.motion.faults import FAULTS, QUANTITIES, judge
 from src.motion.labels import LabelError
 from src.motion.reps import Rep
-from src.motion.truth import COLUMNS, read_truth, severities, severity, truth_at
+from src.motion.truth import COLUMNS, TRAITS, read_truth, severities, severity, truth_at
 
 ROW = dict.fromkeys(COLUMNS, "1") | {"clip": "a.mp4", "load": "barbell", "plate_m": "0.45"}
 
@@ -37,6 +37,11 @@ def test_plates_and_rates_are_named(tmp_path):
     ]
     (truths,) = read_truth(write(tmp_path / "truth.csv", *rows)).values()
     assert [(t.plates, t.rate) for t in truths] == [("none", "slow"), ("small", "usual"), ("big", "fast")]
+
+
+def test_traits_are_read_and_a_cloth_may_be_unknown(tmp_path):
+    (truth,) = read_truth(write(tmp_path / "truth.csv", ROW | {"belly": "0.25", "loose_m": "nan"}))["a.mp4"]
+    assert set(truth.traits) == set(TRAITS) and truth.traits["belly"] == 0.25 and np.isnan(truth.traits["loose_m"])
 
 
 def test_a_broken_truth_is_named(tmp_path):
