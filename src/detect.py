@@ -56,6 +56,9 @@ def make_detector(cfg: Detect) -> Detector:
         except engine.EngineError as error:
             raise ConfigError(f"detect.{error}") from error
     if cfg.detector == "keypointrcnn":
+        for key, value, known in (("engine", cfg.engine, ("auto", "torch")), ("precision", cfg.precision, ("fp32",))):
+            if value not in known:
+                raise ConfigError(f"detect.{key} {value!r}: keypointrcnn has {' or '.join(known)} only")
         return partial(keypointrcnn.follow, keypointrcnn.KeypointRCNN(Path(cfg.weights), str(device)), batch=cfg.batch)
     raise ConfigError(f"detect.detector {cfg.detector!r} is none of blazepose, keypointrcnn")
 

@@ -201,9 +201,13 @@ def work(cfg: Export) -> None:
         paths[AOTI] = compiled
     elif cfg.aoti:
         print(f"{compiled}: left out, there is no C++ compiler here (g++, or what CXX names)")
-    for path in paths.values():
-        words = save_core(core, facts, path, cfg.tolerance, cfg.tolerance_half)
-        print(f"{path}: {path.stat().st_size / 1e3:.0f} kB, {words}")
+    cfg.core.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=cfg.core.parent) as part:  # all of them or none
+        for path in paths.values():
+            words = save_core(core, facts, Path(part) / path.name, cfg.tolerance, cfg.tolerance_half)
+            print(f"{path}: {(Path(part) / path.name).stat().st_size / 1e3:.0f} kB, {words}")
+        for path in paths.values():
+            (Path(part) / path.name).replace(path)
     write_sums(sums, list(paths.values()))
 
 

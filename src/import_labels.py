@@ -146,7 +146,7 @@ def refuse_bad_times(labels: list[tuple[str, Label]], path: Path) -> None:
 
 
 def write(rows: list[Row], target: Path) -> None:
-    """``labels.csv`` in one step, after reading it back as training will."""
+    """``labels.csv`` in one step, after reading it back as training will and describing the clips in a datasheet."""
     columns = [*COLUMNS, *(column for column in OPTIONAL if any(row[column] for row in rows))]
     part = target.with_name(f".{target.name}.part")
     try:
@@ -155,6 +155,7 @@ def write(rows: list[Row], target: Path) -> None:
             writer.writeheader()
             writer.writerows(rows)
         read_labels(part)
+        datasheet.write(target.parent, part)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -179,7 +180,6 @@ def run(args: argparse.Namespace) -> str:
     refuse_usage(args)
     rows = checked_rows(args)
     write(rows, args.clips / "labels.csv")
-    datasheet.write(args.clips)
     clips, people = ({row[column] for row in rows} for column in ("clip", "subject"))
     present = ", ".join(f"{key} {sum(row[key].strip() == '1' for row in rows)}" for key in FAULT_KEYS)
     done = (

@@ -41,7 +41,7 @@ def work(cfg: Train) -> float | None:
     }
     save_model(cfg.models_dir / "model.pt", fitted.core, shape(cfg), facts)
     scores = [row["val_loss"] for row in fitted.epochs]
-    shipped = fitted.epochs[int(np.argmin(scores))] if scores else {}  # the epoch that model.pt holds
+    shipped = fitted.epochs[int(np.argmin(scores))]  # the epoch that model.pt holds
     report = {"best_val_loss": fitted.best_loss, **shipped, "epochs": len(fitted.epochs)}
     (cfg.models_dir / "training.json").write_text(json.dumps(report, indent=2) + "\n")
     close_run(logger, cfg, fitted, facts, collate([item(parts["validation"][0])]))

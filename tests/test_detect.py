@@ -139,6 +139,11 @@ def test_no_clips_is_a_config_error(tmp_path):
         ({"precision": "bf16", "engine": "torch"}, "none of fp32, which engine torch has on cpu"),
         ({"weights": Path("nowhere")}, "nowhere"),
         ({"detector": "keypointrcnn", "weights": Path("nowhere.pt")}, r"nowhere\.pt"),
+        (
+            {"detector": "keypointrcnn", "engine": "openvino"},
+            "detect.engine 'openvino': keypointrcnn has auto or torch only",
+        ),
+        ({"detector": "keypointrcnn", "precision": "bf16"}, "detect.precision 'bf16': keypointrcnn has fp32 only"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, change, error):

@@ -131,7 +131,8 @@ import sys
 from pathlib import Path
 from src import export
 other = Path(sys.argv.pop(1)).read_bytes()  # compiled from another core
-export.PACKAGES = {export.AOTI: (lambda core, about, path: path.write_bytes(other), export.read_compiled)}
+broken = (lambda core, about, path: path.write_bytes(other), export.read_compiled)
+export.PACKAGES = {".pt": export.PACKAGES[".pt"], export.AOTI: broken}
 export.main()
 """
     settings = (

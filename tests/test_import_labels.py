@@ -49,7 +49,7 @@ def folder(tmp_path):
 def command(folder, monkeypatch, capsys):
     """``python -m src.import_labels`` here: (exit status, its output, the written rows or None)."""
 
-    def call(*arguments, subjects=(("a.mp4", "ann"), ("b.mp4", "bob")), describe=lambda folder: None):
+    def call(*arguments, subjects=(("a.mp4", "ann"), ("b.mp4", "bob")), describe=lambda folder, table: None):
         monkeypatch.setattr(import_labels.datasheet, "write", describe)  # slow, and tested elsewhere
         options = ["--clips", str(folder)]
         if subjects:
@@ -489,6 +489,15 @@ def test_what_training_could_not_read_back_is_not_put_in_place(command, folder, 
     monkeypatch.setattr(import_labels, "read_labels", refuse)
     status, out, rows = command(studio(task("a.mp4", timeline(1, 51, "rep"))))
     assert status == 1 and "no good" in out and rows is None
+
+
+def test_a_clip_whose_pictures_cannot_be_decoded_leaves_no_labels(command, folder, studio):
+    film = bytearray((folder / "a.mp4").read_bytes())
+    start = film.index(b"mdat") + 4
+    film[start : film.index(b"moov") - 4] = b"\xff" * (film.index(b"moov") - 4 - start)
+    (folder / "a.mp4").write_bytes(film)
+    status, out, rows = command(studio(task("a.mp4", timeline(1, 51, "rep"))), describe=WRITE)
+    assert status == 1 and "a.mp4" in out and rows is None and not (folder / "datasheet.md").exists()
 
 
 def test_a_datasheet_is_written_beside_the_labels(command, folder, studio):

@@ -157,6 +157,8 @@ def test_what_the_detector_saw_counts_several_times(settings, monkeypatch):
         fitting.fit(replace(settings, detected_repeats=3), samples, [], None)
     with pytest.raises(ConfigError, match="detected_repeats 0: a rep counts once or more"):
         fitting.fit(replace(settings, detected_repeats=0), samples, [], None)
+    with pytest.raises(ConfigError, match="epochs 0: one epoch at least"):
+        fitting.fit(replace(settings, epochs=0), samples, [], None)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(settings, trained, tmp_path):

@@ -242,6 +242,8 @@ def fit(cfg: Train, train: list[Sample], validation: list[Sample], logger: Logge
     ):
         warnings.filterwarnings("ignore", message=message)
     L.seed_everything(cfg.seed, verbose=False)
+    if cfg.epochs < 1:
+        raise ConfigError(f"train.epochs {cfg.epochs}: one epoch at least")
     if cfg.detected_repeats < 1:
         raise ConfigError(f"train.detected_repeats {cfg.detected_repeats}: a rep counts once or more often")
     batches, history = loader(repeated(train, cfg.detected_repeats), cfg, training=True), History()

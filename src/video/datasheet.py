@@ -17,18 +17,18 @@ HASHED = "by a hash of the name"
 SPLITS = ("train", "validation", "test", HASHED)
 
 
-def write(folder: Path) -> None:
-    """``datasheet.md``, ``frames.jpg`` and ``histograms.png`` beside the clips of a finished ``labels.csv``.
+def write(folder: Path, table: Path | None = None) -> None:
+    """``datasheet.md``, ``frames.jpg`` and ``histograms.png`` beside the clips of a table, if not given of ``labels.csv``.
 
     ``truth.csv`` is used if it is there. ``ClipError`` for a clip that cannot be read; ``ValueError`` without rows.
     """
     truth = {(row["clip"], row["start_s"]): row for row in _table(folder / "truth.csv")}
-    reps = [Rep(row, truth.get((row["clip"], row["start_s"]), {})) for row in _table(folder / "labels.csv")]
+    reps = [Rep(row, truth.get((row["clip"], row["start_s"]), {})) for row in _table(table or folder / "labels.csv")]
     if not reps:
-        raise ValueError(f"{folder / 'labels.csv'}: no rows; nothing to describe")
+        raise ValueError(f"{table or folder / 'labels.csv'}: no rows; nothing to describe")
     clips = {name: probe(folder / name) for name in sorted({rep.clip for rep in reps})}
-    (folder / "datasheet.md").write_text(describe(reps, clips), encoding="utf-8")
     draw(reps, clips, folder)
+    (folder / "datasheet.md").write_text(describe(reps, clips), encoding="utf-8")
 
 
 def _table(path: Path) -> list[dict[str, str]]:
