@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; as src does
 import subprocess
@@ -17,6 +18,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from src.config import Export, load
 from src.export import PACKAGES, save_core, work
@@ -214,15 +216,41 @@ def write_report(path, model, never=(), **more):
 
 
 @pytest.fixture(scope="session")
-def packages(tmp_path_factory):
-    """The same core as the export stage makes it, compiled too: paths by suffix, and under ``said`` what it printed."""
-    folder, said = tmp_path_factory.mktemp("packages"), StringIO()
+def once(tmp_path_factory):
+    """``once(name, make)``: a folder that ``make(folder)`` filled, once for all processes that share this run."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def filled(name, make):
+        folder, made = base / name, base / f"{name}.made"
+        with FileLock(base / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return filled
+
+
+def export_packages(folder):
+    """Every package of one random core, as the export stage makes them, and in ``said.txt`` what it printed."""
+    said = StringIO()
     save_model(folder / "model.pt", random_core(), {"channels": 8, "blocks": 3}, FACTS)
     write_report(folder / "evaluate.json", folder / "model.pt", summary={"simulated": 0.75})
-    core = folder / "new" / "core.pt"
     with redirect_stdout(said):
-        work(replace(load(Export), models_dir=folder, report=folder / "evaluate.json", core=core, aoti=True))
-    return {suffix: core.with_suffix(suffix) for suffix in PACKAGES} | {"said": said.getvalue()}
+        report, core = folder / "evaluate.json", folder / "new" / "core.pt"
+        work(replace(load(Export), models_dir=folder, report=report, core=core, aoti=True))
+    (folder / "said.txt").write_text(said.getvalue())
+
+
+@pytest.fixture(scope="session")
+def packages(once):
+    """The same core as the export stage makes it, compiled too: paths by suffix, and under ``said`` what it printed."""
+    folder = once("packages", export_packages)
+    made = {suffix: (folder / "new" / "core.pt").with_suffix(suffix) for suffix in PACKAGES}
+    return made | {"said": (folder / "said.txt").read_text()}
 
 
 def film_lifter(path, fps_hz, size_px):
@@ -235,6 +263,6 @@ def film_lifter(path, fps_hz, size_px):
 
 
 @pytest.fixture(scope="session")
-def lifter(tmp_path_factory):
+def lifter(once):
     """A rendered clip that the shipped core and the real detector judge."""
-    return film_lifter(tmp_path_factory.mktemp("lifter") / "lifter.mp4", 10.0, (256, 144))
+    return once("lifter", lambda folder: film_lifter(folder / "lifter.mp4", 10.0, (256, 144))) / "lifter.mp4"
