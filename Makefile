@@ -59,4 +59,4 @@ ui: setup ## Open the MLflow pages of all training runs
 	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 clean: ## Remove the environment and everything that can be made again
-	rm -rf $(VENV) .cache data/weights data/poses data/clips/simulated data/smoke site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .cache data/weights data/poses data/clips/simulated data/smoke data/full data/search site .mypy_cache .ruff_cache .pytest_cache

@@ -63,7 +63,7 @@ def share(rows: Sequence[Row], machine: str, path: Path) -> None:
             axis.barh(list(bars), widths, left=list(left.values()), label=part)
             left = {name: start + width for (name, start), width in zip(left.items(), widths, strict=True)}
         if bars:
-            axis.set(xlim=(0, 1), xlabel="share of time")
+            axis.set(xlim=(0, 1), xlabel="share of the main thread's time; pose goes on beside decoding")
             figure.legend(*axis.get_legend_handles_labels(), ncols=4, loc="outside lower center")
         else:
             axis.set_axis_off()

@@ -98,7 +98,10 @@ class Road:
             yield piece
 
     def facts(self) -> Row:
-        """Each part's share of the time, and the number of reps."""
+        """Each part's share of this thread's time, and the number of reps.
+
+        Decoding counts while it is waited for; threads of pose work on beside it.
+        """
         total = sum(self.spent_s.values())
         return {"share": {part: s / total for part, s in self.spent_s.items()}, "reps": self.reps}
 
