@@ -46,7 +46,11 @@ def settings(tmp_path, monkeypatch):
     monkeypatch.setattr(stress, "recode", lambda source, target, crf, scale: target.write_text(source.stem))
     monkeypatch.setattr(stress, "make_detector", lambda cfg: None)
     found = tmp_path / "poses" / "gym"
-    monkeypatch.setattr(stress, "track_clip", lambda path, *_: Track.load(found / f"{path.read_text()}.npz"))
+
+    def tracked(path, *_):
+        return Track.load(found / f"{path.read_text() if path.exists() else path.stem}.npz")
+
+    monkeypatch.setattr(stress, "track_clip", tracked)
     return replace(
         cfg, models_dir=tmp_path / "models", reports_dir=tmp_path / "reports", report=report, folder="gym", clips=3,
         bootstrap=10, detect=detect,
@@ -57,9 +61,10 @@ def test_every_change_is_paired_and_reported(settings):
     work(settings)
     report = json.loads((settings.reports_dir / "stress.json").read_text())
     changes = report["changes"]
-    assert len(changes) == len(stress.CHANGES) + len(stress.RECODINGS) and report["mirror_difference"] <= 1e-3
+    assert len(changes) == len(stress.CHANGES) + len(stress.RECODINGS) + 1 and report["mirror_difference"] <= 1e-3
+    assert report["mirrored_pictures"] == 0.0  # the fakes see no picture
     for name, cost in changes.items():
-        limited = name in stress.RECODINGS
+        limited = name in (*stress.RECODINGS, stress.MIRRORED)
         assert (cost["clips"], cost["people"], cost["reps"]) == ((3, 3, 6) if limited else (6, 3, 12)), name
         if limited or name == "mirrored":  # the fakes give the same tracks back
             for metric in ("f1", "average_precision"):
@@ -90,6 +95,16 @@ def test_thresholds_come_from_evaluate(settings):
     settings.report.unlink()
     with pytest.raises(ModelError, match=r"evaluate\.json.*src\.evaluate"):
         stress.thresholds(settings)
+
+
+def test_the_detector_is_shown_mirrored_pictures():
+    pictures = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+    shown = stress.flipped(lambda frames, *clip: [*frames, clip])([(pictures, [0.0, 0.1])], 30.0, (4, 3))
+    assert (
+        np.array_equal(shown[0][0][:, :, 0], pictures[:, :, 3])
+        and shown[0][1] == [0.0, 0.1]
+        and shown[1] == (30.0, (4, 3))
+    )
 
 
 def test_a_mirror_that_changes_a_verdict_fails_the_stage():

@@ -196,7 +196,10 @@ def stress_table(report: Mapping[str, Any]) -> str:
         )
         for name, c in report["changes"].items()
     ]  # fmt: skip
-    mirror = f"Mirrored reps differ by at most {report['mirror_difference']:.0e} in probability."
+    mirror = (
+        f"Mirrored keypoints differ by at most {report['mirror_difference']:.0e} in probability, mirrored pictures by at most "
+        f"{report['mirrored_pictures']:.2f}."
+    )
     return "\n".join([STRESSED, "", *markdown((*head, "change (95 % by person)"), rows), mirror, ""])
 
 
