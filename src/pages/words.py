@@ -127,7 +127,9 @@ def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limit
 def hidden_by(fault: Fault, view: str) -> str:
     """What to change: the view, or what stands in the way."""
     if view in fault.views and LOW_BACK in fault.carriers:
-        return "plates, arms or clothes may hide it; with the arms crossed the back is in view"
+        return (
+            "plates, arms or clothes may hide it, a bridge on the floor does; with the arms crossed the back is in view"
+        )
     if view in fault.views:
         return "plates, arms or clothes may hide it"
     return f"it is judged from {' or '.join(view_word(v) for v in fault.views)}"
