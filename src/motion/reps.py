@@ -141,7 +141,7 @@ def reps_in(lift: Array, height: Array, fps_hz: float, offset_s: float) -> list[
 
 
 def cut_off(lift: Array, before: int, top: int, after: int | None, floor: float, fps_hz: float) -> tuple[bool, bool]:
-    """Whether the signal begins within the rise, and whether it ends within the fall.
+    """Whether the signal begins within the rise, and whether it ends within the fall; ``before``, ``top``, ``after`` are frames.
 
     It does where it is not in the lowest ``EDGE`` and on the move already; who starts from higher up stands still first.
     """

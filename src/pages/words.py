@@ -8,6 +8,7 @@ import numpy as np
 
 from src.motion.faults import FAULTS, LOW_BACK, QUANTITIES, Fault
 from src.motion.measure import MEASURED
+from src.motion.model import LEVEL_DEG
 from src.motion.verdict import RepVerdict, Verdict, shown
 
 WORDS = {1: "Fault", 0: "Not seen", None: "No claim"}
@@ -120,16 +121,21 @@ def reason(fault: Fault, verdict: Verdict, decision: int | None, p: float, limit
     if verdict.status != "ok":
         return "Nothing is claimed of this clip, as said above."
     if not shown(fault.key, verdict.reps):
+        if LOW_BACK in fault.carriers and on_the_floor(verdict.reps):
+            return "A bridge on the floor, hips far above shoulders at lockout: faults of the spine are judged on a bench only."
         return f"Too little of what shows it is visible: {hidden_by(fault, verdict.view)}."
     return f"Probability {value} lies between {absent} and {present}: too close to say."
+
+
+def on_the_floor(reps: Sequence[RepVerdict]) -> bool:
+    """Whether the trunk at lockout is so steep in the usual rep that the core takes it for a bridge on the floor."""
+    return bool(np.median([rep.measures.trunk_top_deg for rep in reps]) > LEVEL_DEG)
 
 
 def hidden_by(fault: Fault, view: str) -> str:
     """What to change: the view, or what stands in the way."""
     if view in fault.views and LOW_BACK in fault.carriers:
-        return (
-            "plates, arms or clothes may hide it, a bridge on the floor does; with the arms crossed the back is in view"
-        )
+        return "plates, arms or clothes may hide it; with the arms crossed the back is in view"
     if view in fault.views:
         return "plates, arms or clothes may hide it"
     return f"it is judged from {' or '.join(view_word(v) for v in fault.views)}"

@@ -31,6 +31,7 @@ LIMITS = """- All people in these numbers are simulated, as keypoints or as rend
   counts them with probability 0: its column "before" is what a user meets.
 - `overarch` and `tuck` show in the trunk's outline only, and are judged where three fifths of the back are seen (stratum "back
   seen"): plates and arms hide it, and a loose shirt does so unnoticed.
+- Neither is judged in bridges on the floor, by the trunk's pitch at lockout: too few of them were rendered to prove a claim.
 - A plate over the near hip hides `overarch`, `tuck` and `partial_range`, one over the near knee or ankle `feet_too_far`: there
   such reps have no label, and the model should call the fault not observable (the tables say how often it is decided).
 - Frontal, rear and overhead views are not judged. A camera far above or below hip height distorts every angle.

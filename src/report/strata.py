@@ -28,7 +28,7 @@ CONFOUNDERS: dict[str, Callable[[Mapping[str, float]], bool]] = {
     "head back": lambda traits: traits["chin_deg"] <= 33,
     "chin on chest": lambda traits: traits["chin_deg"] >= 70,
 }
-"""What must not be called a fault, each of about a tenth of the simulated people; see ``TRAITS``."""
+"""What must not be called a fault, each true of about a tenth of the simulated sets; see ``TRAITS``."""
 
 
 def strata_of(judged: Judged) -> dict[str, Rows]:

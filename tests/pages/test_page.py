@@ -154,6 +154,15 @@ def test_a_hidden_fault_is_not_blamed_on_a_view_that_is_right():
         assert headline(changed) == "None of the four faults could be judged."
 
 
+def test_a_bridge_on_the_floor_is_named_where_its_spine_is_not_judged():
+    for bench in (True, False):
+        verdict, _ = verdict_of(thrust(2, bench=bench))
+        unseen = tuple(replace(rep, observability=dict.fromkeys(rep.observability, 0.1)) for rep in verdict.reps)
+        changed = replace(verdict, status="ok", reps=unseen, decisions=dict.fromkeys(verdict.decisions))
+        for item in findings(changed, OPEN):
+            assert item.why.startswith("A bridge") == (not bench and item.fault.views == ("side",))
+
+
 def test_what_cannot_be_seen_is_called_not_observable():
     verdict, _ = verdict_of(thrust(2, width_m=0.6))
     assert verdict.status == "view_not_observable" and headline(verdict).startswith("From this view")
