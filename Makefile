@@ -22,7 +22,7 @@ setup: $(VENV)/.done data/weights/.done ## Virtual environment with pinned, hash
 $(VENV)/.done: requirements.txt requirements-uv.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
-	$(VENV)/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements.txt requirements-uv.txt
+	$(VENV)/bin/uv pip sync --quiet --python $(PY) --require-hashes --compile-bytecode requirements.txt requirements-uv.txt
 	touch $@
 
 data/weights/.done: requirements-pose.txt $(VENV)/.done
@@ -42,7 +42,7 @@ else
 endif
 
 test: setup ## Run the tests
-	$(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 check: setup ## Lint, format and type checks
 	$(VENV)/bin/ruff check .

@@ -126,9 +126,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--clip", type=Path, help="video for decode, whole, official (default: a drawn one)")
     p.add_argument("--seconds", type=float, default=1.0, help="time for each measurement (default: 1)")
     p.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads (default: torch's own)")
+    p.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="for whole clips at once (default: one per core)"
+    )
     p.add_argument("--frames", type=int, default=64, help="of a sequence for the core (default: 64)")
     p.add_argument("--core-batches", type=sizes, help="default: 1,4,...,4096")
-    p.add_argument("--pose-batches", type=sizes, help="default: 1,2,...,32")
+    p.add_argument("--pose-batches", type=sizes, help="default: 1,2,...,32, on CUDA 256")
     p.add_argument("--core", type=Path, default=Path("data/models/core.pt"))
     p.add_argument("--weights", type=Path, default=Path("data/weights"), help="folder of the two .tflite files")
     p.add_argument("--mediapipe-python", help="interpreter that has mediapipe 0.10, for --compare official")

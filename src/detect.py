@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -48,35 +48,40 @@ class Job:
 
 def make_detector(cfg: Detect) -> Detector:
     """The configured detector on its device; ``ConfigError`` or ``WeightsError`` says what is wrong."""
-    device = choose_device(cfg.device)
-    if cfg.detector == "blazepose":
-        make = partial(blazepose.BlazePose, Path(cfg.weights), str(device), cfg.precision)
-        try:
-            return partial(lifter.follow, make(engine=engine_name(cfg), batch=cfg.batch), batch=cfg.batch)
-        except engine.EngineError as error:
-            raise ConfigError(f"detect.{error}") from error
+    cfg = settled(cfg)
     if cfg.detector == "keypointrcnn":
-        for key, value, known in (("engine", cfg.engine, ("auto", "torch")), ("precision", cfg.precision, ("fp32",))):
-            if value not in known:
-                raise ConfigError(f"detect.{key} {value!r}: keypointrcnn has {' or '.join(known)} only")
-        return partial(keypointrcnn.follow, keypointrcnn.KeypointRCNN(Path(cfg.weights), str(device)), batch=cfg.batch)
-    raise ConfigError(f"detect.detector {cfg.detector!r} is none of blazepose, keypointrcnn")
-
-
-def engine_name(cfg: Detect) -> str:
-    """What runs the networks: the engine behind ``auto``, or torch for the detector that knows no other."""
-    if cfg.detector != "blazepose":
-        return "torch"
+        return partial(keypointrcnn.follow, keypointrcnn.KeypointRCNN(Path(cfg.weights), cfg.device), batch=cfg.batch)
+    pose = partial(blazepose.BlazePose, Path(cfg.weights), cfg.device, cfg.precision)
     try:
-        return engine.choose_engine(cfg.engine, choose_device(cfg.device).type)
+        return partial(lifter.follow, pose(engine=cfg.engine, batch=cfg.batch), batch=cfg.batch)
     except engine.EngineError as error:
         raise ConfigError(f"detect.{error}") from error
+
+
+def settled(cfg: Detect) -> Detect:
+    """The same settings with a device, engine, precision and batch in place of every ``auto``; see ``make_detector``."""
+    device = choose_device(cfg.device).type
+    precision, batch = engine.USUAL[device]
+    if cfg.detector == "keypointrcnn":
+        for key, value, known in (("engine", cfg.engine, "torch"), ("precision", cfg.precision, "fp32")):
+            if value not in ("auto", known):
+                raise ConfigError(f"detect.{key} {value!r}: keypointrcnn has auto or {known} only")
+        name, precision = "torch", "fp32"
+    elif cfg.detector == "blazepose":
+        try:
+            name = engine.choose_engine(cfg.engine, device)
+        except engine.EngineError as error:
+            raise ConfigError(f"detect.{error}") from error
+        precision = precision if cfg.precision == "auto" else cfg.precision
+    else:
+        raise ConfigError(f"detect.detector {cfg.detector!r} is none of blazepose, keypointrcnn")
+    return replace(cfg, device=device, engine=name, precision=precision, batch=cfg.batch or batch)
 
 
 def track_clip(path: Path, detector: Detector, cfg: Detect) -> Track:
     """Decode one clip and follow its lifter; ``ClipError`` when it cannot be read."""
     clip = probe(path)
-    frames = clips.read(path, fps_hz=cfg.fps_hz, max_side_px=cfg.max_side_px, batch=cfg.batch)
+    frames = clips.read(path, fps_hz=cfg.fps_hz, max_side_px=cfg.max_side_px)
     return detector(frames, clips.output_rate(clip, cfg.fps_hz), clips.scaled_size(clip, cfg.max_side_px))
 
 
@@ -110,7 +115,8 @@ def key(path: Path, cfg: Detect) -> str:
     """What a track depends on: the clip's content, the settings that change pixels or networks, the code, the weights."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    networks = (cfg.detector, engine_name(cfg), choose_device(cfg.device).type, cfg.precision)
+    cfg = settled(cfg)
+    networks = (cfg.detector, cfg.engine, cfg.device, cfg.precision)
     settings = (code_and_weights(Path(cfg.weights)), *networks, cfg.fps_hz, cfg.max_side_px)
     return f"{content} {' '.join(str(value) for value in settings)}\n"
 
@@ -173,9 +179,10 @@ def drop_strangers(cfg: Detect, todo: list[Job]) -> None:
 
 def work(cfg: Detect) -> int:
     """Detect every clip and list those that failed; 3 when not one worked, so that one bad clip does not stop the pipeline."""
-    todo, detector, console = jobs(cfg), make_detector(cfg), Console(stderr=True, highlight=False)
+    todo, cfg = jobs(cfg), settled(cfg)
+    detector, console = make_detector(cfg), Console(stderr=True, highlight=False)
     device = device_name(choose_device(cfg.device))
-    console.print(f"detect: {cfg.detector} {engine_name(cfg)} {cfg.precision} on {device}, {len(todo)} clips")
+    console.print(f"detect: {cfg.detector} {cfg.engine} {cfg.precision} on {device}, {len(todo)} clips")
     drop_strangers(cfg, todo)
     made, failures = 0, []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

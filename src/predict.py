@@ -30,7 +30,7 @@ from src.batch.results import Results
 from src.batch.tables import show
 from src.batch.workers import Lost, NoWorker, aloud, here, spawned
 from src.config import ConfigError, Detect, choose_device, device_name, fail, load, one_line
-from src.detect import Detector, engine_name, key, make_detector, track_clip
+from src.detect import Detector, key, make_detector, settled, track_clip
 from src.motion.keypoints import Track
 from src.motion.model import ModelError, content_hash
 from src.motion.verdict import Scorer, Verdict, judge_track
@@ -183,7 +183,7 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
     if args.resume:  # every clip is read
         todo = [job for job in looked_up(jobs, args.quiet) if not results.resumed(order.done(job))]
     known = f", {len(jobs) - len(todo)} known already" if args.resume else ""
-    pose = f"pose by {order.cfg.detector} {engine_name(order.cfg)} {order.cfg.precision}"
+    pose = f"pose by {order.cfg.detector} {order.cfg.engine} {order.cfg.precision}"
     crew = f"{args.workers} worker{'s' * (args.workers > 1)}" if args.workers else "no worker"
     crew = f"Ray, {'a worker per GPU' if device.type == 'cuda' else crew}" if args.engine == "ray" else crew
     say(f"judging {len(todo)} clip{'s' * (len(todo) != 1)}{known} on {device_name(device)}, {pose}, {crew}")
@@ -224,7 +224,7 @@ def order_of(args: argparse.Namespace) -> Order:
     """Settings of the command line over those of conf/config.yaml; ``ConfigError`` names one that cannot be."""
     given = {"device": args.device, "detector": args.detector, "weights": args.weights, "fps_hz": args.fps}
     cfg = replace(load(Detect), **{key: value for key, value in given.items() if value is not None})
-    cfg = replace(cfg, device=choose_device(cfg.device).type)
+    cfg = settled(cfg)
     if not 0 < cfg.fps_hz < float("inf"):
         raise ConfigError(f"--fps {cfg.fps_hz}: frames per second must be a positive number")
     if not args.time_limit > 0:

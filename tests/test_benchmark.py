@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import sys
 
 import av
@@ -29,6 +30,8 @@ needs_weights = pytest.mark.skipif(
 QUICK = [
     "--threads",
     "1",
+    "--processes",
+    "1",
     "--seconds",
     "0",
     "--core-batches",
@@ -37,9 +40,8 @@ QUICK = [
     "1,2",
     "--rounds",
     "2",
-    "--weights",
-    str(WEIGHTS),
 ]
+QUICK += ["--weights", str(WEIGHTS)]
 
 FAKE_MEDIAPIPE = """
 from types import SimpleNamespace
@@ -126,6 +128,16 @@ def test_whole_road_says_where_its_time_goes(clip, tmp_path):
     assert [(r["engine"], r["precision"]) for r in rows] == CPU_ENGINES
     for row in rows:
         assert row["frames"] == 12 and row["reps"] == 0 and sum(row["share"].values()) == pytest.approx(1)
+
+
+@needs_weights
+def test_several_clips_at_once_are_timed_in_processes_that_end(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("src.speed.poses.PRECISIONS", {("openvino", "cpu"): {"fp32": "f32"}})
+    words = ("--parts", "whole", "--clip", clip, "--device", "cpu", "--processes", "2")
+    alone, together = rows_of(run(tmp_path / "b.json", *words), "whole")
+    assert together["processes"] == 2 and together["threads"] == 1 and together["peak_mb"] is None
+    assert alone["frames"] == 12 and together["per_s"] == pytest.approx(4 * 12e3 / together["median_ms"])
+    assert not multiprocessing.active_children()
 
 
 @needs_weights

@@ -143,7 +143,10 @@ def test_no_clips_is_a_config_error(tmp_path):
             {"detector": "keypointrcnn", "engine": "openvino"},
             "detect.engine 'openvino': keypointrcnn has auto or torch only",
         ),
-        ({"detector": "keypointrcnn", "precision": "bf16"}, "detect.precision 'bf16': keypointrcnn has fp32 only"),
+        (
+            {"detector": "keypointrcnn", "precision": "bf16"},
+            "detect.precision 'bf16': keypointrcnn has auto or fp32 only",
+        ),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, change, error):

@@ -24,7 +24,7 @@ FEATURE_NAMES = (
     *(f"{angle} / 45" for angle in ("hip_deg - 180", "knee_deg - 90", "shin_deg", "trunk_deg", "thigh_deg", "lean_deg")),
     "hip above shoulder-knee line", "hip above ankle",
     *(f"{point} off the chord, trunk lengths x 5" for point in OUTLINE),
-    *(f"{name} against the rep's bottom" for name in ("hip_deg", "knee_deg", "hip height", *OUTLINE)),
+    *(f"{name} against the rep's bottom" for name in (*ANGLES[:4], "hip height", *OUTLINE)),
     *(f"{part} {axis} from the mean ankle" for part in PARTS for axis in "xy"),
     *(f"{part} left-right distance" for part in PARTS),
     *(f"{point} seen" for point in (*PARTS, *OUTLINE)),
@@ -226,10 +226,10 @@ class Features(nn.Module):
         over = shin - trunk.clamp(min=0.0)  # lean beyond what a raised trunk explains
         outline = pose.offsets * 5.0  # (N, M, 10)
         bottom = torch.softmax(-12.0 * pose.height, dim=1)[..., None]  # (N, M, 1) weight of the rep's lowest part
-        moving = torch.cat([hip[..., None], knee[..., None], pose.height[..., None], outline], dim=2)  # (N, M, 13)
+        moving = torch.cat([centred[..., :4], pose.height[..., None], outline], dim=2)  # (N, M, 15)
         there = torch.cat(
-            [pose.known[..., :2], pose.known[..., 0:1] | True, pose.seen[..., 6:] > self.outline_seen], dim=2
-        ).float()  # (N, M, 13)
+            [pose.known[..., :4], pose.known[..., 0:1] | True, pose.seen[..., 6:] > self.outline_seen], dim=2
+        ).float()  # (N, M, 15)
         weight = bottom * there
         lowest = (moving * weight).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(min=1e-6)
         against_bottom = (moving - lowest) * there * (weight.sum(dim=1, keepdim=True) > 0.05)

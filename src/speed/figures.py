@@ -56,6 +56,7 @@ def share(rows: Sequence[Row], machine: str, path: Path) -> None:
         bars: Mapping[str, Row] = {
             f"{r['engine']} {r['precision']}\n{r['per_s']:.0f} frames/s": r["share"]
             for r in find(rows, "whole", device)
+            if "share" in r
         }
         left = dict.fromkeys(bars, 0.0)
         for part in next(iter(bars.values()), {}):

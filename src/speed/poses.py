@@ -8,12 +8,12 @@ from itertools import product
 import numpy as np
 import torch
 
-from src.speed.timing import BATCH, PICTURE_PX, Case, NotMeasuredError, Row, not_measured
+from src.speed.timing import PICTURE_PX, Case, NotMeasuredError, Row, not_measured
 from src.video import lifter
 from src.video.blazepose import DETECTOR_PX, LANDMARK_PX, BlazePose
-from src.video.engine import PRECISIONS, EngineError
+from src.video.engine import PRECISIONS, USUAL, EngineError
 
-POSE_BATCHES = [2**i for i in range(6)]
+POSE_BATCHES = {"cpu": [2**i for i in range(6)], "cuda": [2**i for i in range(9)]}
 
 
 def load_pose(
@@ -22,7 +22,7 @@ def load_pose(
     """Both networks, if their files are there."""
     if not (args.weights / "pose_detection.tflite").is_file():
         raise NotMeasuredError(f"no pose_detection.tflite in {args.weights}: run make setup, or give --weights")
-    return BlazePose(args.weights, device.type, precision, engine=engine, batch=BATCH)
+    return BlazePose(args.weights, device.type, precision, engine=engine, batch=USUAL[device.type][1])
 
 
 def each_pose(args: argparse.Namespace, device: torch.device) -> Iterator[tuple[Row, BlazePose | None]]:
@@ -70,7 +70,7 @@ def pose_steps(pose: BlazePose, most: int) -> dict[str, Callable[[int], object]]
 
 def pose_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case | Row]:
     """Batch sweep of the pose networks with their crops on each engine, one caller on one thread."""
-    batches = args.pose_batches or POSE_BATCHES
+    batches = args.pose_batches or POSE_BATCHES[device.type]
     torch.set_num_threads(1)
     for facts, pose in each_pose(args, device):
         if pose is None:

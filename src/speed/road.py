@@ -1,8 +1,10 @@
 """Decoding, and the whole road from a file to probabilities."""
 
 import argparse
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ from src.speed.poses import each_pose, load_pose
 from src.speed.timing import BATCH, MAX_SIDE_PX, PICTURE_PX, RATE_HZ, Case, Row
 from src.video import lifter
 from src.video.blazepose import BlazePose
+from src.video.engine import USUAL
+
+CLIPS_EACH = 2
+"""Clips that a process goes through in one timed call."""
 
 
 def drawn_clip(path: Path, size_px: tuple[int, int] = PICTURE_PX, fps_hz: float = RATE_HZ) -> Path:
@@ -41,7 +47,7 @@ def clip_facts(path: Path) -> Row:
     from src.video.probe import probe
 
     clip = probe(path)
-    return {"clip": path.name, "size_px": clip.size_px, "frames": clip.frames, "fps_hz": clip.fps_hz, "batch": BATCH}
+    return {"clip": path.name, "size_px": clip.size_px, "frames": clip.frames, "fps_hz": clip.fps_hz}
 
 
 def decode_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]:
@@ -52,7 +58,7 @@ def decode_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Cas
         for _ in clips.read(args.clip, batch=BATCH, reader=reader):
             pass
 
-    facts = clip_facts(args.clip)
+    facts = clip_facts(args.clip) | {"batch": BATCH}
     for reader in clips.READERS:
         yield Case(reader, partial(partial, read, reader), facts["frames"], "frames", facts)
 
@@ -62,6 +68,7 @@ class Road:
 
     def __init__(self, path: Path, pose: BlazePose, core: nn.Module) -> None:
         self.path, self.pose, self.core = path, pose, core
+        self.batch = USUAL[pose.device.type][1]
         self.spent_s = {"decode": 0.0, "pose": 0.0, "reps": 0.0, "core": 0.0}
         self.reps = 0
 
@@ -74,7 +81,9 @@ class Road:
         rate_hz, size_px = clips.output_rate(clip, RATE_HZ), clips.scaled_size(clip, MAX_SIDE_PX)
         frames = clips.read(self.path, fps_hz=RATE_HZ, max_side_px=MAX_SIDE_PX, batch=BATCH)
         before_s = self.spent_s["decode"]
-        track = self.clocked("pose", lambda: lifter.follow(self.pose, self.decoded(frames), rate_hz, size_px, BATCH))
+        track = self.clocked(
+            "pose", lambda: lifter.follow(self.pose, self.decoded(frames), rate_hz, size_px, self.batch)
+        )
         self.spent_s["pose"] -= self.spent_s["decode"] - before_s
         cuts = self.clocked("reps", lambda: [torch.from_numpy(cut(track, rep)) for rep in find_reps(track)])
         self.reps = len(cuts)
@@ -107,16 +116,53 @@ class Road:
 
 
 def whole_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case | Row]:
-    """The whole road on the clip with each engine, in frames of the source per second."""
+    """The whole road on the clip with each engine, in frames of the source per second: one clip, then several at once."""
     (core, origin), facts = load_core(args.core, device), clip_facts(args.clip)
     torch.set_num_threads(args.threads)
     for how, pose in each_pose(args, device):
         if pose is None:
             yield how
             continue
-        road = Road(args.clip, pose, core)
-        more = {**facts, **how, "core": origin}
+        road, crowd = Road(args.clip, pose, core), Crowd(args, device, how)
+        more = {**facts, **how, "core": origin, "batch": road.batch}
         yield Case("file to verdict", lambda road=road: road, facts["frames"], "frames", more, road.facts)  # type: ignore[misc]
+        if args.processes > 1:
+            frames, more = facts["frames"] * CLIPS_EACH * args.processes, more | {"processes": args.processes}
+            step = f"files to verdicts, {args.processes} processes"
+            yield Case(step, crowd.start, frames, "frames", more, crowd.stop, threads=1)
+
+
+class Crowd:
+    """Several processes that go the road at the same time, one thread each, as ``src.predict --workers`` does."""
+
+    def __init__(self, args: argparse.Namespace, device: torch.device, how: Row) -> None:
+        self.args, self.device, self.how = args, device, how
+
+    def start(self) -> Callable[[], object]:
+        """Processes with their networks; the call to time sends each of them a few clips."""
+        count, spawn = self.args.processes, multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(count, spawn, _equip, (self.args, self.device, self.how))
+        return lambda: list(self.pool.map(_go, range(CLIPS_EACH * count)))
+
+    def stop(self) -> Row:
+        """End them; the memory of this process, which only waits, says nothing."""
+        self.pool.shutdown()
+        return {"peak_mb": None}
+
+
+_road: Road | None = None  # of a process of the crowd
+
+
+def _equip(args: argparse.Namespace, device: torch.device, how: Row) -> None:
+    global _road
+    torch.set_num_threads(1)
+    pose = load_pose(args, device, how["engine"], how["precision"])
+    _road = Road(args.clip, pose, load_core(args.core, device)[0])
+
+
+def _go(_: int) -> None:
+    assert _road is not None
+    _road()
 
 
 def trace(args: argparse.Namespace, device: torch.device, out: Path) -> Path:

@@ -73,8 +73,9 @@ def part_lines(rows: Sequence[Row], where: dict[str, str]) -> Iterator[list[str]
                 continue
             how = [best["step"]] if part == "decode" else [best[key] for key in ("engine", "precision") if key in best]
             batch = [f"batch {best['batch']}"] if part in ("pose", "core") else []
-            threads = [f"{best['threads']} thread{'s' * (best['threads'] > 1)}"]
-            yield [part, where[device], ", ".join([*how, *batch, *threads]), f"{best['per_s']:.0f} {best['unit']}"]
+            threads = f"{best['threads']} thread{'s' * (best['threads'] > 1)}"
+            by = f"{best['processes']} processes" if "processes" in best else threads
+            yield [part, where[device], ", ".join([*how, *batch, by]), f"{best['per_s']:.0f} {best['unit']}"]
 
 
 def short_tables(report: Row) -> str:

@@ -52,7 +52,9 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def short(value: object) -> str:
-    """Four digits of a float, no exponent for large ones."""
+    """Four digits of a float, no exponent for large ones; nothing for None."""
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:.0f}" if value > 999 else f"{value:.4g}"
     return str(value)

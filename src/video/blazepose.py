@@ -158,8 +158,10 @@ class BlazePose:
         """Networks from ``folder``; without ``masks`` a third of the landmarks' time is saved and the outline lost."""
         self.device, self.precision = torch.device(device), precision
         self.engine = engines.choose_engine(engine, self.device.type)
-        self.threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        self.native = self.device.type == "cpu" and NATIVE
+        cuda = self.device.type == "cuda"
+        self.threads = engines.CALLERS_CUDA if cuda else torch.get_num_threads()
+        self.native = not cuda and NATIVE
+        self.uploads = engines.Uploads(self.device) if cuda else None
 
         def load(source: engines.Source, precision: str) -> engines.Network:
             return engines.load(source, self.engine, self.device.type, precision, batch, self.threads)
@@ -181,7 +183,9 @@ class BlazePose:
 
     def upload(self, frames: Frames) -> Frames | Tensor:
         """Frames uint8 (B, H, W, 3) where they are cropped: as they are for OpenCV, else a tensor on the device."""
-        return frames if self.native else torch.as_tensor(np.asarray(frames)).to(self.device)
+        if self.uploads is not None:
+            return self.uploads(frames)
+        return frames if self.native else torch.as_tensor(np.asarray(frames))
 
     @torch.inference_mode()
     def detect(self, frames: Frames, flip: int = 1) -> list[Detections]:

@@ -2,9 +2,10 @@
 
 Every engine takes the same crops, scales them as the network wants them, and gives the same outputs. On a CPU one call
 uses one thread: whoever has several batches makes the calls from several threads, which scales better than one call.
+On CUDA a network is captured as graphs of fixed shapes, and pictures travel while kernels run.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.video import tflite
@@ -32,8 +34,16 @@ PRECISIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("torch", "cuda"): {"fp32": torch.float32, "fp16": torch.float16},
 }
 """What each engine can compute in on a device, and what it calls that; the same landmarks within docs/performance.md."""
+USUAL = {"cpu": ("fp32", 8), "cuda": ("fp16", 64)}
+"""Precision and batch behind ``auto``."""
+CALLERS_CUDA = 2
+"""Threads that use one GPU: while one waits for its results the other sends its pictures."""
 Network = Callable[[Tensor], tuple[Tensor, ...]]
 """Crops uint8 (B, S, S, 3) -> the outputs in float32, B first, axes in TFLite's order; may be called from any thread."""
+
+
+Captured = tuple[Tensor, Callable[[], None], tuple[Tensor, ...]]
+"""Where a graph reads its crops, what runs it, and where it then leaves the outputs."""
 
 
 class EngineError(ValueError):
@@ -76,7 +86,8 @@ def load(source: Source, engine: str, device: str, precision: str, batch: int, t
         )
     if engine == "openvino":
         return OpenVINO(source, known[precision], batch, threads)
-    return Torch(source, device, known[precision])
+    network = Torch(source, device, known[precision])
+    return Replayed(network, source.size_px, batch) if device == "cuda" else network
 
 
 @contextmanager
@@ -101,6 +112,71 @@ class Torch(nn.Module):
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         """See ``Network``."""
         return tuple(out.float() for out in self.network((crops / self.divisor - self.shift).to(self.dtype)))
+
+
+class Replayed:
+    """A network on CUDA, captured as graphs for 1, 2, 4, ... ``batch`` crops: one launch in place of hundreds.
+
+    A batch in between is filled up with whatever the graph was last shown. Layers are chosen by cuDNN's rules, not by timing, so
+    that a clip's landmarks are the same in every process; fp32 is fp32, not TF32.
+    """
+
+    def __init__(self, network: Torch, size_px: int, batch: int) -> None:
+        self.network, self.size_px, self.lock = network, size_px, Lock()
+        self.graphs: dict[int, Captured] = {}
+        self.pool: Any = None
+        for size in sorted({batch, *(2**i for i in range(batch.bit_length()))}):  # before there are other threads
+            self.graphs[size] = self.capture(size)
+
+    @torch.inference_mode()
+    def capture(self, size: int) -> Captured:
+        """The network for this many crops."""
+        shown = torch.zeros(size, self.size_px, self.size_px, 3, dtype=torch.uint8, device="cuda")
+        aside, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):  # what is made at the first calls does not belong into a graph
+                for _ in range(3):
+                    self.network(shown)
+            torch.cuda.current_stream().wait_stream(aside)
+            with torch.cuda.graph(graph, pool=self.pool):
+                found = self.network(shown)
+        self.pool = graph.pool()
+        return shown, graph.replay, found
+
+    @torch.inference_mode()
+    def __call__(self, crops: Tensor) -> tuple[Tensor, ...]:
+        """See ``Network``."""
+        pieces = crops.split(max(self.graphs))
+        found = [self._replay(piece) for piece in pieces]
+        return found[0] if len(found) == 1 else tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+
+    def _replay(self, crops: Tensor) -> tuple[Tensor, ...]:
+        count = len(crops)
+        shown, replay, found = self.graphs[min(size for size in self.graphs if size >= count)]
+        with self.lock:  # all threads share one stream: what is queued under the lock runs in this order
+            shown[:count].copy_(crops)
+            replay()
+            return tuple(out[:count].clone() for out in found)
+
+
+class Uploads:
+    """Pictures on their way to CUDA: through page-locked memory, on a stream of their own, while kernels run on."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.stream = device, torch.cuda.Stream(device)
+
+    def __call__(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Tensor:
+        """Pictures uint8 (B, H, W, 3), which the caller may change at once, as a tensor that the current stream may use."""
+        staged = torch.empty((len(pictures), *pictures[0].shape), dtype=torch.uint8, pin_memory=True)
+        for slot, picture in zip(staged.numpy(), pictures, strict=True):
+            slot[...] = picture
+        with torch.cuda.stream(self.stream):
+            there = staged.to(self.device, non_blocking=True)  # torch keeps the page-locked memory until it is read
+        now = torch.cuda.current_stream(self.device)
+        now.wait_stream(self.stream)
+        there.record_stream(now)
+        return there
 
 
 class OpenVINO:

@@ -49,6 +49,36 @@ def test_the_same_bytes_again_and_from_several_threads(name):
     assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
+class OnCpu(engine.Replayed):
+    """Where a graph would be replayed the network is called: filling, cutting and order without a GPU."""
+
+    def capture(self, size):
+        shown = torch.zeros(size, self.size_px, self.size_px, 3, dtype=torch.uint8)
+        found = run(self.network, shown)
+
+        def replay():
+            for old, new in zip(found, run(self.network, shown), strict=True):
+                old.copy_(new)
+
+        return shown, replay, found
+
+
+def test_a_batch_of_any_size_finds_a_captured_one():
+    source, batch = SOURCES["detector"], crops(7, 224)
+    network = engine.load(source, "torch", "cpu", "fp32", 1, 1)
+    replayed = OnCpu(network, source.size_px, 3)
+    assert sorted(replayed.graphs) == [1, 2, 3]
+    for count in (7, 1, 2, 3, 5, 0):  # after more crops fewer: what filled the batch up is not seen
+        found = replayed(batch[:count])
+        for a, b in zip(found, run(network, batch), strict=True):
+            assert a.shape == b[:count].shape
+            torch.testing.assert_close(a, b[:count], rtol=0, atol=1e-3 * float(b.abs().max()))
+    wanted = replayed(batch[:2])
+    with ThreadPoolExecutor(3) as pool:  # callers take turns
+        others = list(pool.map(lambda first: replayed(batch[first : first + 2]), [0, 1, 0, 2, 0, 3]))
+    assert all(torch.equal(a, b) for i in (0, 2, 4) for a, b in zip(others[i], wanted, strict=True))
+
+
 @pytest.mark.parametrize("name", engine.ENGINES)
 def test_a_wrong_file_is_refused(name, tmp_path):
     path = tmp_path / "net.tflite"
