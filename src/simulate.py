@@ -1,6 +1,8 @@
 """Stage ``simulate``: people who do hip thrusts with known faults, rendered to clips, with true tracks and labels."""
 
 import csv
+import hashlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -146,16 +148,47 @@ def each(task: Callable[[int], Any], count: int, workers: int, what: str) -> Ite
             yield from progress.track(pool.map(task, numbers), total=count, description=what)
 
 
-def fill(folder: Path, job: Callable[[Path, int], Rows], count: int, workers: int, what: str) -> list[Row]:
+def once(job: Callable[[Path, int], Rows], folder: Path, number: int) -> Rows:
+    """The rows of ``job(folder, number)``, which a run that was stopped may have made already."""
+    path = folder / ".done" / f"{number}.json"
+    if not path.is_file():
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(job(folder, number)))
+        part.replace(path)
+    labels, truth = json.loads(path.read_text())
+    return labels, truth
+
+
+def stamp_of(cfg: Simulate) -> str:
+    """What people depend on beside their number: the settings but for place and processes, and the code."""
+    others = ("clips_dir", "workers")
+    settings = {key: value for key, value in vars(cfg).items() if key not in others}
+    here = Path(__file__).parent
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.rglob("*.py"))))
+    return json.dumps(settings | {"code": code.hexdigest()})
+
+
+def fill(
+    folder: Path, job: Callable[[Path, int], Rows], count: int, workers: int, what: str, stamp: str = ""
+) -> list[Row]:
     """Make ``folder`` anew from ``job(folder, 1..count)``; readers see the old or the new one, never half.
 
-    workers: processes, 0 = one per core. Returns the rows of ``labels.csv``.
+    workers: processes, 0 = one per core. stamp: all that a job depends on beside its number; a run with the same one goes on
+    where one that was stopped has ended. Returns the rows of ``labels.csv``.
     """
     part, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
-    for stale in (part, old):
-        shutil.rmtree(stale, ignore_errors=True)
-    part.mkdir(parents=True)
-    done = list(each(partial(job, part), count, min(workers or os.cpu_count() or 1, max(count, 1)), what))
+    shutil.rmtree(old, ignore_errors=True)
+    done_dir, kept = part / ".done", part / ".stamp"
+    if not stamp or not kept.is_file() or kept.read_text() != stamp:
+        shutil.rmtree(part, ignore_errors=True)
+        done_dir.mkdir(parents=True)
+        kept.write_text(stamp)
+    task = partial(once, job, part)
+    if known := len(list(done_dir.glob("*.json"))):
+        print(f"{known} of {count} {what} are there from a run that was stopped")
+    done = list(each(task, count, min(workers or os.cpu_count() or 1, max(count, 1)), what))
+    kept.unlink()
+    shutil.rmtree(done_dir)
     labels, truth = [row for rows, _ in done for row in rows], [row for _, rows in done for row in rows]
     _write(part / "labels.csv", labels, (*COLUMNS, *OPTIONAL))
     _write(part / "truth.csv", truth, truth[0] if truth else ("clip",))
@@ -167,12 +200,12 @@ def fill(folder: Path, job: Callable[[Path, int], Rows], count: int, workers: in
 
 
 def work(cfg: Simulate) -> None:
-    """Write ``clips_dir``: clips, true tracks, ``labels.csv``, ``truth.csv`` and a datasheet, all made anew.
+    """Write ``clips_dir``: clips, true tracks, ``labels.csv``, ``truth.csv`` and a datasheet.
 
-    The same seed gives the same files, whatever ``workers``.
+    All is made anew, unless the same run was stopped. The same seed gives the same files, whatever ``workers``.
     """
     count = len(everybody(cfg))
-    rows = fill(Path(cfg.clips_dir), partial(person_clips, cfg), count, cfg.workers, "rendered clips")
+    rows = fill(Path(cfg.clips_dir), partial(person_clips, cfg), count, cfg.workers, "people", stamp_of(cfg))
     if rows:
         datasheet.write(Path(cfg.clips_dir))
     print(f"{len({row['clip'] for row in rows})} clips with {len(rows)} reps of {count} people in {cfg.clips_dir}")

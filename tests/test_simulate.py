@@ -13,7 +13,7 @@ from src.motion.keypoints import HIP_THRUST, Track
 from src.motion.kinematics import sample_performance
 from src.motion.labels import COLUMNS, OPTIONAL, read_labels
 from src.motion.person import sample_person
-from src.simulate import COVERED, covered_shares, everybody, label_rows, work
+from src.simulate import COVERED, covered_shares, everybody, fill, label_rows, person_clips, work
 
 
 def settings(folder, **changes):
@@ -86,6 +86,44 @@ def test_remaking_leaves_nothing_stale(tmp_path):
     before = digests(cfg.clips_dir)
     work(cfg)
     assert digests(cfg.clips_dir) == before
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_as_if_it_never_stopped(tmp_path, monkeypatch, capsys):
+    cfg = settings(tmp_path, train_subjects=3)
+    made = []
+
+    def job(cfg, folder, number):
+        made.append(number)
+        if made == [1, 2]:
+            (folder / "ren-train-0002-01.mp4").write_bytes(b"half a clip")
+            raise KeyboardInterrupt
+        return person_clips(cfg, folder, number)
+
+    monkeypatch.setattr("src.simulate.person_clips", job)
+    with pytest.raises(KeyboardInterrupt):
+        work(cfg)
+    assert not cfg.clips_dir.exists()
+    work(cfg)
+    assert made == [1, 2, 2, 3] and "1 of 3 people are there" in capsys.readouterr().out
+    stopped = digests(cfg.clips_dir)
+    work(settings(tmp_path / "whole", train_subjects=3))
+    assert stopped == digests(tmp_path / "whole" / "clips")
+
+
+def test_another_run_takes_nothing_over(tmp_path):
+    part = tmp_path / ".out.part"
+    for stamp, known in (("a", False), ("a", True), ("b", False), ("", False), ("", False)):
+        made = []
+
+        def job(folder, number, made=made):
+            made.append(number)
+            if number == 2:
+                raise KeyboardInterrupt
+            return [{"clip": "c"}], [{"clip": "c"}]
+
+        with pytest.raises(KeyboardInterrupt):
+            fill(tmp_path / "out", job, 2, 1, "people", stamp)
+        assert made == ([2] if known else [1, 2]) and (part / ".done" / "1.json").is_file()
 
 
 def test_views_come_in_their_shares():

@@ -133,7 +133,7 @@ class Replayed:
         """The network for this many crops."""
         shown = torch.zeros(size, self.size_px, self.size_px, 3, dtype=torch.uint8, device="cuda")
         aside, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, fp32_precision="ieee"):
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):  # what is made at the first calls does not belong into a graph
                 for _ in range(3):
