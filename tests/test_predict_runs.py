@@ -196,12 +196,12 @@ def test_a_clip_that_hangs_is_given_up_and_the_others_are_judged(clips, tmp_path
 
 
 def slowly(order):
-    """Work whose decoder takes 0.3 s for each batch, and for ever for what follows the last one of ``b.mp4``."""
+    """Work whose decoder takes 0.6 s for each batch of 16 frames, and for ever for what follows the last one of ``b.mp4``."""
     read = clips_module.read
 
     def slow(path, **how):
         for batch in read(path, **how):
-            time.sleep(0.3)
+            time.sleep(0.6)
             yield batch
         time.sleep(600 if path.name == "b.mp4" else 0)
 
@@ -222,8 +222,7 @@ def test_a_long_clip_is_judged_while_it_goes_on_and_given_up_where_it_hangs(tmp_
         write_film(job.path, iter([wall] * len(thrust(1).keypoints)), 30.0, (160, 96))
     cfg = load(Detect, "detect.device=cpu", f"detect.weights={ROOT / 'data/weights'}")
     order = predict.Order(tmp_path / "out", CORE, cfg, pages="plain", threads=1)
-    batches = len(thrust(1).keypoints) / cfg.batch
-    assert 0.3 * batches > 4.0  # so the limit is less than either the poses or the film take
+    assert 0.6 * len(thrust(1).keypoints) / 16 > 4.0  # so the limit is less than either the poses or the film take
     began = time.monotonic()
     answers = dict(spawned(partial(slowly, order), deque(jobs), 2, 4.0))
     assert answers[jobs[0]]["status"] == "ok" and (tmp_path / "out/report/a.mp4/film.mp4").is_file()
