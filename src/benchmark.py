@@ -104,8 +104,14 @@ def sizes(text: str) -> list[int]:
     """Comma-separated batch sizes, each at least 1."""
     batches = [int(n) for n in text.split(",")]
     if min(batches) < 1:
-        raise argparse.ArgumentTypeError(f"batch {min(batches)}; a batch is at least 1")
+        raise argparse.ArgumentTypeError(f"{min(batches)} is too few; at least 1")
     return batches
+
+
+def one_or_more(text: str) -> int:
+    """A whole number, at least 1."""
+    (count,) = sizes(text)
+    return count
 
 
 def readme(text: str) -> Path:
@@ -127,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seconds", type=float, default=1.0, help="time for each measurement (default: 1)")
     p.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads (default: torch's own)")
     p.add_argument(
-        "--processes", type=int, default=os.cpu_count(), help="for whole clips at once (default: one per core)"
+        "--processes", type=one_or_more, default=os.cpu_count(), help="for whole clips at once (default: one per core)"
     )
     p.add_argument("--frames", type=int, default=64, help="of a sequence for the core (default: 64)")
     p.add_argument("--core-batches", type=sizes, help="default: 1,4,...,4096")

@@ -317,7 +317,8 @@ def test_the_committed_tables_are_of_the_committed_report():
     [
         (["--readme", "LICENSE"], "where the tables belong"),
         (["--parts", "core,poze"], "no part poze"),
-        (["--core-batches", "4,0"], "batch 0"),
+        (["--core-batches", "4,0"], "--core-batches: 0 is too few"),
+        (["--processes", "0"], "--processes: 0 is too few"),
         pytest.param(
             ["--device", "cuda"],
             "no CUDA GPU",
