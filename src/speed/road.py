@@ -24,9 +24,6 @@ from src.video import lifter
 from src.video.blazepose import BlazePose
 from src.video.engine import USUAL
 
-CLIPS_EACH = 2
-"""Clips that a process goes through in one timed call."""
-
 
 def drawn_clip(path: Path, size_px: tuple[int, int] = PICTURE_PX, fps_hz: float = RATE_HZ) -> Path:
     """A simulated person doing one rep, as H.264."""
@@ -127,7 +124,7 @@ def whole_cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case
         more = {**facts, **how, "core": origin, "batch": road.batch}
         yield Case("file to verdict", lambda road=road: road, facts["frames"], "frames", more, road.facts)  # type: ignore[misc]
         if args.processes > 1:
-            frames, more = facts["frames"] * CLIPS_EACH * args.processes, more | {"processes": args.processes}
+            frames, more = facts["frames"] * args.processes, more | {"processes": args.processes}
             step = f"files to verdicts, {args.processes} processes"
             yield Case(step, crowd.start, frames, "frames", more, crowd.stop, threads=1)
 
@@ -139,10 +136,10 @@ class Crowd:
         self.args, self.device, self.how = args, device, how
 
     def start(self) -> Callable[[], object]:
-        """Processes with their networks; the call to time sends each of them a few clips."""
+        """Processes with their networks; the call to time gives them as many clips."""
         count, spawn = self.args.processes, multiprocessing.get_context("spawn")
         self.pool = ProcessPoolExecutor(count, spawn, _equip, (self.args, self.device, self.how))
-        return lambda: list(self.pool.map(_go, range(CLIPS_EACH * count)))
+        return lambda: list(self.pool.map(_go, range(count)))
 
     def stop(self) -> Row:
         """End them; the memory of this process, which only waits, says nothing."""
