@@ -233,7 +233,7 @@ def run_stage(kind: type[T], work: Callable[[T], float | None]) -> None:
 def guarded(call: Callable[[], T]) -> T | int:
     """What ``call`` returns, or, when it fails in an expected way, one line on stderr and 2 (settings) or 1 (the work).
 
-    ``LOCKOUT_DEBUG=1`` shows the traceback instead.
+    ``LOCKOUT_DEBUG=1`` shows the traceback instead. Ctrl-C is a line, too, and 130.
     """
     try:
         return call()
@@ -243,6 +243,9 @@ def guarded(call: Callable[[], T]) -> T | int:
         if os.environ.get("LOCKOUT_DEBUG"):
             raise
         return fail(error, 1)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
 
 
 def fail(error: Exception, status: int) -> int:

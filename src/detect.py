@@ -59,7 +59,7 @@ def make_detector(cfg: Detect) -> Detector:
 
 
 def settled(cfg: Detect) -> Detect:
-    """The same settings with a device, engine, precision and batch in place of every ``auto``; see ``make_detector``."""
+    """The same settings with a device, engine, precision and batch in place of auto and 0; ``ConfigError`` for what cannot be."""
     device = choose_device(cfg.device).type
     precision, batch = engine.USUAL[device]
     if cfg.detector == "keypointrcnn":

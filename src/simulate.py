@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -144,7 +145,8 @@ def each(task: Callable[[int], Any], count: int, workers: int, what: str) -> Ite
         if workers == 1 or count <= 1:
             yield from progress.track(map(task, numbers), total=count, description=what)
             return
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        spawn, deaf = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process
+        with ProcessPoolExecutor(workers, spawn, signal.signal, deaf) as pool:
             yield from progress.track(pool.map(task, numbers), total=count, description=what)
 
 

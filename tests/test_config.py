@@ -16,6 +16,7 @@ from src.config import (
     choose_device,
     data_versions,
     git_revision,
+    guarded,
     load,
     section,
 )
@@ -111,6 +112,13 @@ def test_exit_status_and_one_line_on_stderr(tmp_path):
     failed = python("-m", "src.export", f"export.models_dir={tmp_path}")
     assert failed.returncode == 1 and failed.stderr.startswith("error: ") and "model.pt" in failed.stderr
     assert failed.stderr.count("\n") == 1
+
+
+def test_ctrl_c_is_one_line(capsys):
+    def stopped():
+        raise KeyboardInterrupt
+
+    assert guarded(stopped) == 130 and capsys.readouterr().err == "stopped\n"
 
 
 def test_data_versions_are_those_of_dvc(tmp_path):

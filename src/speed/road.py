@@ -151,6 +151,7 @@ _road: Road | None = None  # of a process of the crowd
 
 
 def _equip(args: argparse.Namespace, device: torch.device, how: Row) -> None:
+    """Load the networks of one process."""
     global _road
     torch.set_num_threads(1)
     pose = load_pose(args, device, how["engine"], how["precision"])
@@ -158,6 +159,7 @@ def _equip(args: argparse.Namespace, device: torch.device, how: Row) -> None:
 
 
 def _go(_: int) -> None:
+    """Judge the clip once."""
     assert _road is not None
     _road()
 

@@ -117,8 +117,8 @@ class Torch(nn.Module):
 class Replayed:
     """A network on CUDA, captured as graphs for 1, 2, 4, ... ``batch`` crops: one launch in place of hundreds.
 
-    A batch in between is filled up with whatever the graph was last shown. Layers are chosen by cuDNN's rules, not by timing, so
-    that a clip's landmarks are the same in every process; fp32 is fp32, not TF32.
+    A batch in between is filled up with whatever the graph was last shown; a larger one is cut. cuDNN chooses its algorithms by
+    rules, not by timing, so that a clip's landmarks are the same in every process; fp32 is fp32, not TF32.
     """
 
     def __init__(self, network: Torch, size_px: int, batch: int) -> None:
@@ -130,7 +130,7 @@ class Replayed:
 
     @torch.inference_mode()
     def capture(self, size: int) -> Captured:
-        """The network for this many crops."""
+        """The network for crops (``size``, S, S, 3), ready to be replayed."""
         shown = torch.zeros(size, self.size_px, self.size_px, 3, dtype=torch.uint8, device="cuda")
         aside, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, fp32_precision="ieee"):
