@@ -145,8 +145,8 @@ def each(task: Callable[[int], Any], count: int, workers: int, what: str) -> Ite
         if workers == 1 or count <= 1:
             yield from progress.track(map(task, numbers), total=count, description=what)
             return
-        spawn, deaf = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process
-        with ProcessPoolExecutor(workers, spawn, signal.signal, deaf) as pool:
+        deaf = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process, which lets the others end their clips
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal, deaf) as pool:
             yield from progress.track(pool.map(task, numbers), total=count, description=what)
 
 
