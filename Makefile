@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := true
 export OMP_WAIT_POLICY := PASSIVE
 STAGES := simulate detect imitate train evaluate stress export
 
-.PHONY: help setup train test check docs ui benchmark clean
+.PHONY: help setup train proof test check docs ui benchmark clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ else
 	for stage in $(STAGES); do $(PY) -m src.$$stage experiment=$(EXPERIMENT); done
 endif
 
+proof: setup ## Render 480 more people who only prove what is claimed of the spine, and run the road with them
+	$(PY) -m src.simulate experiment=proof
+	$(VENV)/bin/dvc repro
+
 test: setup ## Run the tests
 	$(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
@@ -59,4 +63,4 @@ ui: setup ## Open the MLflow pages of all training runs
 	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 clean: ## Remove the environment and everything that can be made again
-	rm -rf $(VENV) .cache data/weights data/poses data/clips/simulated data/smoke data/full data/search site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .cache data/weights data/poses data/clips/simulated data/clips/proof data/smoke data/full data/search site .mypy_cache .ruff_cache .pytest_cache

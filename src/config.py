@@ -29,7 +29,7 @@ class Simulate:
     train_subjects: int
     validation_subjects: int
     test_subjects: int
-    plain_subjects: int
+    proof_subjects: int
     clips_per_subject: int
     reps: list[int]
     train_reps: list[int]

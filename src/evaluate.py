@@ -46,17 +46,16 @@ from src.report.strata import judge_confounders, judge_severity, judge_strata
 from src.report.tables import origin, results, write_readme
 
 Verdicts = Mapping[tuple[str, str], Verdict]
-FOLDS = 5
-"""Of validation people: decisions on one are made under thresholds that the others chose."""
 
 
 def parts_of(samples: Sequence[Sample], facts: Mapping[str, Any], path: Path) -> dict[str, list[Sample]]:
-    """The samples of the model's train, validation and test people; ``LabelError`` for one in two of them, or nobody."""
-    people = {name: set(members) for name, members in facts["people"].items()}
-    if shared := people["test"] & (people["train"] | people["validation"]):
-        raise LabelError(f"{path}: {', '.join(sorted(shared))} in test and training; train again")
+    """The samples of the model's people by split; ``LabelError`` for one in two of them, or nobody in any but ``proof``."""
+    people = {"proof": set[str]()} | {name: set(members) for name, members in facts["people"].items()}
+    for name in ("test", "proof"):
+        if shared := people[name] & set[str]().union(*(people[other] for other in people if other != name)):
+            raise LabelError(f"{path}: {', '.join(sorted(shared))} in {name} and another split; train again")
     parts = {name: [s for s in samples if s.subject in members] for name, members in people.items()}
-    if empty := [name for name, part in parts.items() if not part]:
+    if empty := [name for name, part in parts.items() if not part and name != "proof"]:
         raise LabelError(f"{path}: no labelled rep of its {' or '.join(empty)} people is left; train again")
     return parts
 
@@ -64,15 +63,9 @@ def parts_of(samples: Sequence[Sample], facts: Mapping[str, Any], path: Path) ->
 def judge_all(
     core: Core, facts: dict[str, Any], parts: Mapping[str, list[Sample]], tested: Sequence[Count], cfg: Evaluate
 ) -> tuple[Judged, Judged, Verdicts]:
-    """Validation and test reps under the model and the baselines, and the verdicts of their clips.
-
-    Reps that are found are judged as ``predict`` judges them, within their clip; reps that labels time, one by one.
-    """
-    scorer, held = Checkpoint(core, facts), [parts["validation"], parts["test"]]
-    if core.task.reps == "found":
-        judged, verdicts = judge_as_predict(scorer, held, tested, cfg.poses_dir)
-    else:
-        judged, verdicts = [judged_directly(part, scorer) for part in held], {}
+    """Validation and test reps under the model and the baselines, and the verdicts of their clips."""
+    held = [parts["validation"], parts["test"]]
+    judged, verdicts = judge_held(Checkpoint(core, facts), held, tested, cfg.poses_dir)
     train = repeated(parts["train"], cfg.detected_repeats)
     print(f"evaluate: fitting baselines to {len(parts['train'])} reps")
     known = [labels_of(train), labels_of(parts["validation"])]
@@ -83,10 +76,15 @@ def judge_all(
     return validation, test, verdicts
 
 
-def judge_as_predict(
+def judge_held(
     scorer: Checkpoint, held: Sequence[list[Sample]], tested: Sequence[Count], poses_dir: Path
 ) -> tuple[list[Judged], Verdicts]:
-    """Reps of the held parts and the verdicts of their clips and of all test clips."""
+    """Reps of the held parts and the verdicts of their clips and of all test clips.
+
+    Reps that are found are judged as ``predict`` judges them, within their clip; reps that labels time, one by one.
+    """
+    if scorer.core.task.reps != "found":
+        return [judged_directly(part, scorer) for part in held], {}
     samples = [sample for part in held for sample in part]
     clips = dict.fromkeys([*((c.folder, c.clip) for c in tested), *((s.folder, s.clip) for s in samples)])
     print(f"evaluate: judging {len(clips)} clips")
@@ -99,20 +97,34 @@ def judge_as_predict(
     ], verdicts
 
 
-def prove(folders: Mapping[str, Mapping[str, Any]], cfg: Evaluate) -> dict[str, Any]:
-    """Of which faults the exported core decides: those whose claims on a folder's validation people were surely right.
-
-    Surely: more often than ``least_right`` and than the fault occurs. ``LabelError`` where the folder has no such people.
-    """
-    if cfg.proof and cfg.proof not in folders:
-        known = ", ".join(folders)
+def provers(parts: Mapping[str, list[Sample]], cfg: Evaluate) -> list[Sample]:
+    """Reps of people kept for proof alone or, without any, of one folder's validation people; none where no proof is asked."""
+    if not cfg.proof:
+        return []
+    asked = parts["proof"] or [s for s in parts["validation"] if s.folder == cfg.proof]
+    if not asked:
+        known = ", ".join(sorted({s.folder for s in parts["validation"]}))
         raise LabelError(
             f"evaluate.proof={cfg.proof}: no validation people there, but in {known}; empty = no proof is asked for"
         )
-    judged = folders[cfg.proof]["faults"] if cfg.proof else {}
-    faults = {key: fault | {"surely_right": surely_right(fault)} for key, fault in judged.items()}
-    never = [key for key, f in faults.items() if not f["surely_right"] > max(cfg.least_right, f["prevalence"])]
-    return {"folder": cfg.proof, "least_right": cfg.least_right, "faults": faults, "never_judged": never}
+    return asked
+
+
+def prove(core: Core, facts: dict[str, Any], asked: list[Sample], cfg: Evaluate) -> dict[str, Any]:
+    """Of which faults the exported core decides: those whose claims on the reps of ``provers`` were surely right."""
+    found: dict[str, Any] = {"faults": {}, "people": 0}
+    if asked:
+        (judged,), _ = judge_held(Checkpoint(core, facts), [asked], [], cfg.poses_dir)
+        found = judge_decisions(judged)
+    faults = {key: fault | {"surely_right": surely_right(fault)} for key, fault in found["faults"].items()}
+    kept = {s.subject for s in asked} <= set(facts["people"].get("proof", ()))
+    who = {"kept": kept, "folder": cfg.proof, "people": found["people"], "least_right": cfg.least_right}
+    return who | {"faults": faults, "never_judged": unproven(faults, cfg)}
+
+
+def unproven(faults: Mapping[str, Mapping[str, Any]], cfg: Evaluate) -> list[str]:
+    """Faults whose claims were not right surely more often than ``least_right`` and than the fault occurs."""
+    return [key for key, f in faults.items() if not f["surely_right"] > max(cfg.least_right, f["prevalence"])]
 
 
 def judge_folder(
@@ -161,14 +173,12 @@ def work(cfg: Evaluate) -> None:
     samples, counts = load_samples(cfg.poses_dir, task)
     parts = parts_of(samples, facts, cfg.models_dir / "model.pt")
     tested = [c for c in counts if c.subject in facts["people"]["test"]]
+    asked = provers(parts, cfg)
     checked, judged, verdicts = judge_all(core, facts, parts, tested, cfg)
     thresholds = thresholds_of(checked.faults, checked.scores)
     report: dict[str, Any] = {"revision": git_revision(), "data": data_hash(cfg.poses_dir)}
     report |= {"model": fingerprint(cfg.models_dir / "model.pt"), "kernels": cfg.kernels}
-    held = sorted({s.folder for s in checked.samples})
-    fair = checked.decided_by_others(FOLDS, cfg.seed)
-    report |= {"validation": {folder: judge_decisions(fair.of(folder)) for folder in held}}
-    report |= {"proof": prove(report["validation"], cfg), "folders": {}}
+    report |= {"proof": prove(core, facts, asked, cfg), "folders": {}}
     for folder in sorted({c.folder for c in tested}):
         here = [c for c in tested if c.folder == folder]
         part: dict[str, Any] = {"faults": {}, "macro_average_precision": float("nan"), "people": 0}

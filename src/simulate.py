@@ -27,8 +27,8 @@ from src.video import datasheet
 
 COVERED, NEAR_TOP_S = 0.45, 0.25
 """A fault is hidden where plates cover more than this of a group of its carriers, this long before and after lockout."""
-PLAIN, PLAIN_ARMS = "plain", ("chest", "bench")
-"""More validation people, from the side, with arms that leave the back in plain view: only there is the spine judged."""
+PROOF, PLAIN_ARMS = "proof", ("chest", "bench")
+"""People of this split are seen from the side, with arms that leave the back in plain view: only there is the spine judged."""
 Row = dict[str, Any]
 Rows = tuple[list[Row], list[Row]]
 """Rows of ``labels.csv`` and of ``truth.csv``."""
@@ -98,12 +98,11 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
     """Render the clips of one of ``everybody`` into ``folder`` and true tracks into ``folder/truth``; returns the rows."""
     from src.video.render import render_clip, sample_look
 
-    group, seed = everybody(cfg)[number - 1]
-    subject, person = f"ren-{group}-{seed[-1]:04d}", sample_person(np.random.default_rng(seed))
+    split, seed = everybody(cfg)[number - 1]
+    subject, person = f"ren-{split}-{seed[-1]:04d}", sample_person(np.random.default_rng(seed))
     labels: list[Row] = []
     truth: list[Row] = []
-    split = "validation" if group == PLAIN else group
-    reps = cfg.reps if group in ("validation", "test") else cfg.train_reps
+    reps = cfg.reps if split in ("validation", "test") else cfg.train_reps
     rates_hz = cfg.rates_hz if split == "test" else cfg.train_rates_hz
     heights_px = cfg.heights_px if split == "test" else cfg.train_heights_px
     for i in range(1, cfg.clips_per_subject + 1):
@@ -112,9 +111,9 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
         long = round(short * 16 / 9 / 2) * 2
         size_px = (short, long) if rng.random() < 0.3 else (long, short)
         perf = sample_performance(person, int(rng.choice(reps)), fps_hz, rng)
-        while group == PLAIN and perf.setup.arms not in PLAIN_ARMS:
+        while split == PROOF and perf.setup.arms not in PLAIN_ARMS:
             perf = sample_performance(person, int(rng.choice(reps)), fps_hz, rng)
-        view = "side" if group == PLAIN else sample_view(rng)
+        view = "side" if split == PROOF else sample_view(rng)
         camera = sample_camera(perf.joints[:, :21], fps_hz, size_px, view, rng)
         look = sample_look(rng)
         render_clip(perf, camera, look, folder / clip, int(rng.choice(cfg.crfs)))
@@ -125,10 +124,10 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
 
 
 def everybody(cfg: Simulate) -> list[tuple[str, tuple[int, int, int]]]:
-    """Split, or ``PLAIN``, and seed of each person. Each counts its own: with more people in one, nobody changes sides."""
-    counts = (cfg.train_subjects, cfg.validation_subjects, cfg.test_subjects, cfg.plain_subjects)
-    groups = enumerate(zip((*SPLITS[:3], PLAIN), counts, strict=True))
-    return [(group, (cfg.seed, part, n)) for part, (group, count) in groups for n in range(1, count + 1)]
+    """Split and seed of each person. Each counts its own: with more people in one, nobody changes sides."""
+    counts = (cfg.train_subjects, cfg.validation_subjects, cfg.test_subjects, cfg.proof_subjects)
+    groups = enumerate(zip(filter(None, SPLITS), counts, strict=True))
+    return [(split, (cfg.seed, part, n)) for part, (split, count) in groups for n in range(1, count + 1)]
 
 
 def _write(path: Path, rows: list[Row], columns: Iterable[str]) -> None:

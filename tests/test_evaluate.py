@@ -7,11 +7,12 @@ import pytest
 from conftest import FACTS, random_core, thrust, write_labels, write_people
 
 from src.config import Evaluate, load
-from src.evaluate import prove, work
+from src.evaluate import unproven, work
 from src.motion.faults import FAULT_KEYS, FAULTS, QUANTITIES
 from src.motion.labels import LabelError
 from src.motion.model import save_model
 from src.motion.truth import TRAITS
+from src.report.numbers import surely_right
 from src.report.tables import BEGIN, END
 
 PEOPLE = {"train": ["p0", "p1"], "validation": ["p2"], "test": ["p3", "p4", "p5", "q0", "q1", "q2"]}
@@ -58,8 +59,8 @@ def read_report(settings):
 def test_the_report_is_json_and_every_number_is_one(done):
     report = read_report(done)
     assert set(report["folders"]) == {"simulated", "gym"} and report["data"]
-    assert report["validation"]["simulated"]["people"] == 1 and list(report["validation"]) == ["simulated"]
-    assert report["validation"]["simulated"]["faults"]["feet_too_far"]["prevalence"] == 0.5
+    assert report["proof"]["people"] == 1 and not report["proof"]["kept"]
+    assert report["proof"]["faults"]["feet_too_far"]["prevalence"] == 0.5
     for part in report["folders"].values():
         assert part["people"] == 3 and set(part["faults"]) == set(FAULT_KEYS) == set(part["clips"])
         assert part["counting"]["clips"] == 6 and part["counting"]["exact_share"] in (1.0, None)
@@ -185,16 +186,29 @@ def judged(right, prevalence, people=40):
     (judged(1.0, 0.2, 6), False),
 ])  # fmt: skip
 def test_a_fault_whose_claims_failed_is_never_judged(settings, fault, never):
-    proof = prove({"simulated": {"faults": {"tuck": fault}}}, settings)
-    assert proof["never_judged"] == ["tuck"] * never
+    fault = fault | {"surely_right": surely_right(fault)}
+    assert unproven({"tuck": fault}, settings) == ["tuck"] * never
 
 
 def test_a_proof_that_nobody_can_give_is_refused_by_name(settings):
     with pytest.raises(LabelError, match=r"proof=detected/typo.*simulated"):
         work(replace(settings, proof="detected/typo"))
-    assert (
-        prove({"simulated": {"faults": {"tuck": judged(0.0, 0.1)}}}, replace(settings, proof=""))["never_judged"] == []
-    )
+    work(replace(settings, proof=""))
+    assert read_report(settings)["proof"]["never_judged"] == []
+
+
+def test_people_kept_for_proof_alone_prove_and_are_in_no_other_number(settings):
+    kept = PEOPLE | {"test": [p for p in PEOPLE["test"] if p != "p5"], "proof": ["p5"]}
+    shape = {"channels": 8, "blocks": 3}
+    save_model(settings.models_dir / "model.pt", random_core(), shape, FACTS | {"people": kept})
+    work(settings)
+    report = read_report(settings)
+    assert report["proof"]["kept"] and report["proof"]["people"] == 1
+    assert report["folders"]["simulated"]["people"] == 2
+    assert "1 people kept for this alone" in (settings.reports_dir / "model_card.md").read_text()
+    save_model(settings.models_dir / "model.pt", random_core(), shape, FACTS | {"people": PEOPLE | {"proof": ["p3"]}})
+    with pytest.raises(LabelError, match="p3 in test and another split"):
+        work(settings)
 
 
 def test_the_card_says_which_faults_are_decided_and_why(done):

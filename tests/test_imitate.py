@@ -18,7 +18,7 @@ def rendered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("imitate")
     simulate(
         Simulate(
-            clips_dir=folder / "clips", train_subjects=1, validation_subjects=1, test_subjects=1, plain_subjects=0,
+            clips_dir=folder / "clips", train_subjects=1, validation_subjects=1, test_subjects=1, proof_subjects=0,
             clips_per_subject=1, reps=[1], train_reps=[1], heights_px=[96], train_heights_px=[96],
             rates_hz=[10.0], train_rates_hz=[10.0], crfs=[30], workers=1, seed=7,
         )

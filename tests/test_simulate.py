@@ -18,7 +18,7 @@ from src.simulate import COVERED, covered_shares, everybody, fill, label_rows, p
 
 def settings(folder, **changes):
     values = dict(
-        clips_dir=folder / "clips", train_subjects=1, validation_subjects=0, test_subjects=0, plain_subjects=0,
+        clips_dir=folder / "clips", train_subjects=1, validation_subjects=0, test_subjects=0, proof_subjects=0,
         clips_per_subject=1, reps=[1], train_reps=[1], heights_px=[96], train_heights_px=[96], rates_hz=[5.0],
         train_rates_hz=[5.0], crfs=[30], workers=1, seed=7,
     )  # fmt: skip
@@ -64,11 +64,11 @@ def test_more_people_in_one_split_move_nobody_into_another():
     assert len({person.height_m for person in first}) == 5
 
 
-def test_plain_people_show_their_back_and_validate(tmp_path):
-    cfg = settings(tmp_path, train_subjects=0, plain_subjects=3)
+def test_who_proves_claims_shows_the_back_and_is_in_no_other_split(tmp_path):
+    cfg = settings(tmp_path, train_subjects=0, proof_subjects=3)
     work(cfg)
     for row, true in zip(rows(cfg.clips_dir / "labels.csv"), rows(cfg.clips_dir / "truth.csv"), strict=True):
-        assert row["split"] == "validation" and row["subject"].startswith("ren-plain-")
+        assert row["split"] == "proof" and row["subject"].startswith("ren-proof-")
         assert row["view"] == "side" and true["arms"] in ("chest", "bench")
 
 

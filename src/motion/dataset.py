@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from src.motion.faults import FAULT_KEYS
 from src.motion.keypoints import Floats, Track, TrackError
-from src.motion.labels import Label, LabelError, read_labels, refuse_two_splits
+from src.motion.labels import SPLITS, Label, LabelError, read_labels, refuse_two_splits
 from src.motion.reps import Rep, find_reps, most_shared, rise_ratios
 from src.motion.task import HIP_THRUSTS, Task, views_of
 from src.motion.truth import Truth, read_truth, severities, truth_at
@@ -204,7 +204,7 @@ def refuse_several(label: Label, task: Task, path: Path) -> None:
 def split_people(
     samples: Sequence[Sample], validation_share: float, test_share: float, seed: int
 ) -> dict[str, list[Sample]]:
-    """Train, validation and test samples with no person in two of them.
+    """Train, validation, test and proof samples with no person in two of them; only proof may be empty.
 
     Where labels.csv names a person's split, that counts; the others are ordered by a hash of seed and name and cut by share.
     """
@@ -215,10 +215,10 @@ def split_people(
     test, validation = (round(share * len(order)) for share in (test_share, validation_share))
     part |= dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + validation], "validation")
     part |= dict.fromkeys(order[test + validation :], "train")
-    parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
+    parts: dict[str, list[Sample]] = {name: [] for name in SPLITS if name}
     for sample in samples:
         parts[part[sample.subject]].append(sample)
-    if empty := [name for name, chosen in parts.items() if not chosen]:
+    if empty := [name for name, chosen in parts.items() if not chosen and name != "proof"]:
         raise LabelError(f"{len(part)} people leave nobody for {', '.join(empty)}; label more, or set the column split")
     return parts
 

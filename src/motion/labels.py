@@ -9,8 +9,8 @@ from src.motion.faults import FAULT_KEYS
 
 Row = dict[str, str]
 OPTIONAL = ("split", "hidden")
-SPLITS = ("train", "validation", "test", "")
-"""Values of the optional column ``split``; empty = by a hash of the person's name."""
+SPLITS = ("train", "validation", "test", "proof", "")
+"""Values of the optional column ``split``: ``proof`` is kept to prove claims alone; empty = by a hash of the person's name."""
 VIEWS = ("side", "oblique", "frontal", "rear", "overhead", "")
 
 

@@ -84,31 +84,12 @@ def best_threshold(labels: Array, probabilities: Array, weights: Array | None = 
     return float((p[order][best] + below) / 2)
 
 
-def claim_threshold(
-    labels: Array, probabilities: Array, target: float = 0.8, least: int = 5, weights: Array | None = None
-) -> float:
-    """The lowest threshold from which on positives are right in ``target`` of cases, judged on ``least`` or more of them.
-
-    Above 1, so that nothing is ever claimed, where no threshold is that precise.
-    """
-    known = np.isfinite(labels)
-    y, p, w = labels[known], probabilities[known], weights_of(known, weights)
-    order = np.argsort(-p, kind="stable")
-    right = np.cumsum((w * y)[order]) / np.cumsum(w[order])
-    last_of_tie = np.append(np.diff(p[order]) != 0, True)
-    good = np.flatnonzero((right >= target) & last_of_tie & (np.arange(1, len(y) + 1) >= least))
-    return float(p[order][good[-1]]) if len(good) else 1.01
-
-
 def claim_band(labels: Array, probabilities: Array, weights: Array | None = None) -> dict[str, float]:
     """From ``present`` on a fault is claimed, below ``absent`` it is denied, between them a model abstains.
 
-    They are the threshold that is right in 80 % of cases and the one with the best F1, in this or the other order; but a
-    claim is never less likely to be right than wrong, nor a denial.
+    A fault is claimed where it is more likely there than not, and denied below the threshold with the best F1, if that is lower.
     """
-    best = best_threshold(labels, probabilities, weights)
-    claim = claim_threshold(labels, probabilities, weights=weights)
-    return {"absent": min(best, claim, 0.5), "present": max(best, claim, 0.5)}
+    return {"absent": min(best_threshold(labels, probabilities, weights), 0.5), "present": 0.5}
 
 
 def weights_of(known: NDArray[np.bool_], weights: Array | None) -> Array:

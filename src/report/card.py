@@ -94,11 +94,12 @@ def proof(found: Mapping[str, Any]) -> list[str]:
     """Which faults the exported core decides, and what that rests on."""
     if not found["faults"]:
         return ["## What the exported core decides", "", "Every fault: no proof was asked for.", ""]
+    others = f"validation people of `{found['folder']}`, who also chose the epoch and the scale of probabilities"
     rule = (
-        f"A fault is decided only if the share of its claims that were right, by person, is above {found['least_right']:g} and",
-        "above the fault's own share: at the lower end of its 95 % interval (Clopper and Pearson), on validation people of",
-        f"`{found['folder']}`, each claimed of under thresholds that the others chose (five folds). Of other faults the core",
-        "writes a probability, never a decision.",
+        "A fault is claimed where it is more likely there than not, and decided at all only if the share of its claims that were",
+        f"right, by person, is above {found['least_right']:g} and above the fault's own share: at the lower end of its 95 %",
+        f"interval (Clopper and Pearson), on {found['people']} {'people kept for this alone' if found['kept'] else others}.",
+        "Of other faults the core writes a probability, never a decision.",
     )
     head = ("fault", "claimed of people", "right (lower end)", "share of reps with the fault", "decided")
     rows = [

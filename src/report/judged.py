@@ -14,7 +14,6 @@ from src.motion.faults import FAULT_KEYS, FAULTS
 from src.motion.keypoints import Track
 from src.motion.labels import Label
 from src.motion.measure import rule_scores
-from src.motion.metrics import balanced, claim_band
 from src.motion.model import Core
 from src.motion.task import HIP_THRUSTS
 from src.motion.truth import Truth
@@ -73,19 +72,6 @@ class Judged:
         present, absent = (np.array([band[end] for band in bands]) for end in ("present", "absent"))
         decisions = np.where(p >= present, 1.0, np.where(p < absent, 0.0, np.nan))
         return replace(self, decisions=np.where(self.decidable, decisions, np.nan))
-
-    def decided_by_others(self, folds: int, seed: int) -> "Judged":
-        """The same rows, each decided under bands that other people chose: people are dealt into ``folds``."""
-        people, decisions = np.array(self.people), np.full(self.faults.shape, np.nan)
-        names = np.random.default_rng(seed).permutation(sorted(set(people)))
-        for fold in np.array_split(names, folds):
-            mine = np.isin(people, fold)
-            others = self.rows(np.flatnonzero(~mine))
-            weights = balanced([s.tier for s in others.samples])
-            known = np.where(others.decidable, others.faults, np.nan)
-            bands = [claim_band(known[:, i], others.scores[MODEL][:, i], weights) for i in range(len(self.labels))]
-            decisions[mine] = self.decided(bands).decisions[mine]
-        return replace(self, decisions=decisions)
 
     def with_scores(self, scores: Mapping[str, Array]) -> "Judged":
         """The same rows, judged by others as well."""

@@ -13,7 +13,11 @@ from src.report.numbers import above, behind
 from src.report.strata import HEADLINE
 
 BEGIN, END = "<!-- results: written by python -m src.evaluate -->", "<!-- end of results -->"
-ORIGIN = {"simulated": "simulated keypoints", "detected/simulated": "rendered video through the detector"}
+ORIGIN = {
+    "simulated": "simulated keypoints",
+    "detected/simulated": "rendered video through the detector",
+    "detected/proof": "rendered for proof alone, through the detector",
+}
 """What the folders that this project fills itself are called; every other folder is somebody's own footage."""
 STRESSED = """# What a worse video costs
 

@@ -14,7 +14,7 @@ from src.video.contact_sheet import Rep, by_view, draw, grouped
 from src.video.probe import Clip, probe
 
 HASHED = "by a hash of the name"
-SPLITS = ("train", "validation", "test", HASHED)
+SPLITS = ("train", "validation", "test", "proof", HASHED)
 
 
 def write(folder: Path, table: Path | None = None) -> None:

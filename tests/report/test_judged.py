@@ -1,13 +1,10 @@
-from dataclasses import replace
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from conftest import FACTS, random_core, thrust, write_people
 
 from src.motion.dataset import collate, item, load_samples
 from src.motion.labels import Label
-from src.report.judged import MODEL, Checkpoint, Judged, clip_label, judge_clips, judged_reps
+from src.report.judged import MODEL, Checkpoint, clip_label, judge_clips, judged_reps
 
 NAN = float("nan")
 
@@ -72,28 +69,3 @@ def test_bands_decide_as_the_core_does(judged):
     samples, verdicts = judged
     rows = judged_reps(samples, verdicts, [None] * len(samples))
     np.testing.assert_equal(rows.decided([FACTS["thresholds"][key] for key in rows.labels]).decisions, rows.decisions)
-
-
-def test_nobody_is_decided_under_thresholds_that_they_chose():
-    """Of five people one alone is certain of what is not there: by that one's own labels nothing would be claimed."""
-    people = [f"p{i}" for i in range(5) for _ in range(10)]
-    samples = [SimpleNamespace(subject=person, tier="detected") for person in people]
-    odd = np.array(people) == "p3"
-    p = np.where(np.arange(50) % 2, 0.9, 0.1)[:, None]
-    truth = np.where(odd[:, None], 1 - np.round(p), np.round(p))
-    rows = Judged(samples, [None] * 50, truth, truth * NAN, np.ones((50, 1), bool), {MODEL: p}, ("tuck",))
-    fair = rows.decided_by_others(5, seed=0).decisions
-    assert (fair[odd & (p[:, 0] > 0.5)] == 1).all() and (fair[odd & (p[:, 0] < 0.5)] == 0).all()
-    closed = replace(rows, decidable=~odd[:, None]).decided_by_others(5, seed=0).decisions
-    assert np.isnan(closed[odd]).all() and np.isfinite(closed[~odd]).any()
-
-
-def test_bands_are_chosen_on_what_can_be_decided():
-    """Where the fault cannot be seen the probabilities are all wrong; that keeps nobody from claiming it elsewhere."""
-    samples = [SimpleNamespace(subject=f"p{i // 10}", tier="detected") for i in range(100)]
-    p = np.where(np.arange(100) % 2, 0.9, 0.1)[:, None]
-    clear = (np.arange(100) % 4 < 2)[:, None]
-    truth = np.where(clear, np.round(p), 1 - np.round(p))
-    rows = Judged(samples, [None] * 100, truth, truth * NAN, clear, {MODEL: p}, ("tuck",)).decided_by_others(5, seed=0)
-    np.testing.assert_array_equal(rows.decisions[clear], truth[clear])
-    assert np.isnan(rows.decisions[~clear]).all()
