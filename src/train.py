@@ -23,7 +23,8 @@ def work(cfg: Train) -> float | None:
     samples, counts = load_samples(cfg.poses_dir, task)
     parts = split_people(samples, cfg.validation_share, cfg.test_share, cfg.seed)
     for name, part in parts.items():
-        say(f"{name}: {len(part)} reps of {len({s.subject for s in part})} people")
+        if part:
+            say(f"{name}: {len(part)} reps of {len({s.subject for s in part})} people")
     logger = open_run(cfg)
     fitted = fit(cfg, parts["train"], parts["validation"], logger)
     if fitted is None:
