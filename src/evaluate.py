@@ -1,7 +1,7 @@
 """Judge the checkpoint on people it never saw: JSON, figures, a model card and the one results table, which the README quotes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,15 @@ def parts_of(samples: Sequence[Sample], facts: Mapping[str, Any], path: Path) ->
 def judge_all(
     core: Core, facts: dict[str, Any], parts: Mapping[str, list[Sample]], tested: Sequence[Count], cfg: Evaluate
 ) -> tuple[Judged, Judged, Verdicts]:
-    """Validation and test reps under the model and the baselines, and the verdicts of their clips."""
-    held = [parts["validation"], parts["test"]]
-    judged, verdicts = judge_held(Checkpoint(core, facts), held, tested, cfg.poses_dir)
+    """Reps of validation people and of test and proof people under the model and the baselines, and the verdicts of their clips.
+
+    Reps that are found are judged as ``predict`` judges them, within their clip; reps that labels time, one by one.
+    """
+    scorer, held = Checkpoint(core, facts), [parts["validation"], [*parts["test"], *parts["proof"]]]
+    if core.task.reps == "found":
+        judged, verdicts = judge_as_predict(scorer, held, tested, cfg.poses_dir)
+    else:
+        judged, verdicts = [judged_directly(part, scorer) for part in held], {}
     train = repeated(parts["train"], cfg.detected_repeats)
     print(f"evaluate: fitting baselines to {len(parts['train'])} reps")
     known = [labels_of(train), labels_of(parts["validation"])]
@@ -76,15 +82,10 @@ def judge_all(
     return validation, test, verdicts
 
 
-def judge_held(
+def judge_as_predict(
     scorer: Checkpoint, held: Sequence[list[Sample]], tested: Sequence[Count], poses_dir: Path
 ) -> tuple[list[Judged], Verdicts]:
-    """Reps of the held parts and the verdicts of their clips and of all test clips.
-
-    Reps that are found are judged as ``predict`` judges them, within their clip; reps that labels time, one by one.
-    """
-    if scorer.core.task.reps != "found":
-        return [judged_directly(part, scorer) for part in held], {}
+    """Reps of the held parts and the verdicts of their clips and of all tested clips."""
     samples = [sample for part in held for sample in part]
     clips = dict.fromkeys([*((c.folder, c.clip) for c in tested), *((s.folder, s.clip) for s in samples)])
     print(f"evaluate: judging {len(clips)} clips")
@@ -97,28 +98,21 @@ def judge_held(
     ], verdicts
 
 
-def provers(parts: Mapping[str, list[Sample]], cfg: Evaluate) -> list[Sample]:
-    """Reps of people kept for proof alone or, without any, of one folder's validation people; none where no proof is asked."""
-    if not cfg.proof:
-        return []
-    asked = parts["proof"] or [s for s in parts["validation"] if s.folder == cfg.proof]
-    if not asked:
-        known = ", ".join(sorted({s.folder for s in parts["validation"]}))
+def prove(validation: Judged, judged: Judged, kept: Collection[str], cfg: Evaluate) -> dict[str, Any]:
+    """Of which faults the exported core decides: those whose claims were surely right.
+
+    Of the people ``kept`` for this alone or, without any, of one folder's validation people; ``LabelError`` if it has none.
+    """
+    asked = judged.rows([i for i, person in enumerate(judged.people) if person in kept])
+    asked = asked if kept else validation.of(cfg.proof)
+    if cfg.proof and not len(asked):
+        known = ", ".join(sorted({s.folder for s in validation.samples}))
         raise LabelError(
             f"evaluate.proof={cfg.proof}: no validation people there, but in {known}; empty = no proof is asked for"
         )
-    return asked
-
-
-def prove(core: Core, facts: dict[str, Any], asked: list[Sample], cfg: Evaluate) -> dict[str, Any]:
-    """Of which faults the exported core decides: those whose claims on the reps of ``provers`` were surely right."""
-    found: dict[str, Any] = {"faults": {}, "people": 0}
-    if asked:
-        (judged,), _ = judge_held(Checkpoint(core, facts), [asked], [], cfg.poses_dir)
-        found = judge_decisions(judged)
+    found: dict[str, Any] = judge_decisions(asked) if cfg.proof else {"faults": {}, "people": 0}
     faults = {key: fault | {"surely_right": surely_right(fault)} for key, fault in found["faults"].items()}
-    kept = {s.subject for s in asked} <= set(facts["people"].get("proof", ()))
-    who = {"kept": kept, "folder": cfg.proof, "people": found["people"], "least_right": cfg.least_right}
+    who = {"kept": bool(kept), "folder": cfg.proof, "people": found["people"], "least_right": cfg.least_right}
     return who | {"faults": faults, "never_judged": unproven(faults, cfg)}
 
 
@@ -172,13 +166,12 @@ def work(cfg: Evaluate) -> None:
     task, head = core.task, HEADS[core.task.head]()
     samples, counts = load_samples(cfg.poses_dir, task)
     parts = parts_of(samples, facts, cfg.models_dir / "model.pt")
-    tested = [c for c in counts if c.subject in facts["people"]["test"]]
-    asked = provers(parts, cfg)
+    tested = [c for c in counts if c.subject in facts["people"]["test"] or c.split == "proof"]
     checked, judged, verdicts = judge_all(core, facts, parts, tested, cfg)
     thresholds = thresholds_of(checked.faults, checked.scores)
     report: dict[str, Any] = {"revision": git_revision(), "data": data_hash(cfg.poses_dir)}
     report |= {"model": fingerprint(cfg.models_dir / "model.pt"), "kernels": cfg.kernels}
-    report |= {"proof": prove(core, facts, asked, cfg), "folders": {}}
+    report |= {"proof": prove(checked, judged, {s.subject for s in parts["proof"]}, cfg), "folders": {}}
     for folder in sorted({c.folder for c in tested}):
         here = [c for c in tested if c.folder == folder]
         part: dict[str, Any] = {"faults": {}, "macro_average_precision": float("nan"), "people": 0}

@@ -197,14 +197,14 @@ def test_a_proof_that_nobody_can_give_is_refused_by_name(settings):
     assert read_report(settings)["proof"]["never_judged"] == []
 
 
-def test_people_kept_for_proof_alone_prove_and_are_in_no_other_number(settings):
+def test_people_kept_for_proof_prove_and_stand_beside_test_people(settings):
     kept = PEOPLE | {"test": [p for p in PEOPLE["test"] if p != "p5"], "proof": ["p5"]}
     shape = {"channels": 8, "blocks": 3}
     save_model(settings.models_dir / "model.pt", random_core(), shape, FACTS | {"people": kept})
     work(settings)
     report = read_report(settings)
     assert report["proof"]["kept"] and report["proof"]["people"] == 1
-    assert report["folders"]["simulated"]["people"] == 2
+    assert report["folders"]["simulated"]["people"] == 3
     assert "1 people kept for this alone" in (settings.reports_dir / "model_card.md").read_text()
     save_model(settings.models_dir / "model.pt", random_core(), shape, FACTS | {"people": PEOPLE | {"proof": ["p3"]}})
     with pytest.raises(LabelError, match="p3 in test and another split"):

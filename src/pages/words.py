@@ -24,6 +24,7 @@ QUANTITY_WORDS = {
 MEASURED_ON = {
     "simulated": "simulated keypoints",
     "detected/simulated": "rendered video through the pose network",
+    "detected/proof": "rendered video of people kept for proof",
 }
 """What the core's metadata call the people it was measured on, in words."""
 NEVER_JUDGED = "This model never judges it: on rendered people too few of its claims proved right."

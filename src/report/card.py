@@ -94,7 +94,7 @@ def proof(found: Mapping[str, Any]) -> list[str]:
     """Which faults the exported core decides, and what that rests on."""
     if not found["faults"]:
         return ["## What the exported core decides", "", "Every fault: no proof was asked for.", ""]
-    others = f"validation people of `{found['folder']}`, who also chose the epoch and the scale of probabilities"
+    others = f"validation people of `{found['folder']}`, who also chose epoch and scale (`make proof` asks 480 others)"
     rule = (
         "A fault is claimed where it is more likely there than not, and decided at all only if the share of its claims that were",
         f"right, by person, is above {found['least_right']:g} and above the fault's own share: at the lower end of its 95 %",

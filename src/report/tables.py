@@ -16,7 +16,7 @@ BEGIN, END = "<!-- results: written by python -m src.evaluate -->", "<!-- end of
 ORIGIN = {
     "simulated": "simulated keypoints",
     "detected/simulated": "rendered video through the detector",
-    "detected/proof": "rendered for proof alone, through the detector",
+    "detected/proof": "rendered video of people kept for proof, through the detector",
 }
 """What the folders that this project fills itself are called; every other folder is somebody's own footage."""
 STRESSED = """# What a worse video costs
