@@ -2,6 +2,7 @@
 
 import ast
 from functools import cache
+from pathlib import Path
 
 import pytest
 import yaml
@@ -63,5 +64,5 @@ def test_nothing_is_read_before_it_is_written():
         data = {dep for dep in stage["deps"] if dep.startswith("data/")} - {
             "data/clips"
         }  # also holds people's own clips
-        assert data <= written
+        assert all({dep, str(Path(dep).parent)} & written for dep in data)
         written |= set(outputs(stage))
