@@ -24,7 +24,7 @@ from src.config import (
 KINDS = list(SECTIONS.values())
 
 
-@pytest.mark.parametrize("experiment", ["", "smoke", "full", "custom_skeleton", "search"])
+@pytest.mark.parametrize("experiment", ["", "smoke", "full", "proof", "custom_skeleton", "search"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_section_composes(kind, experiment):
     cfg = load(kind, *([f"experiment={experiment}"] if experiment else []))

@@ -73,7 +73,8 @@ def test_people_are_split_and_a_given_split_is_kept(settings, trained):
     people = {name: set(names) for name, names in load_model(trained / "model.pt")[1]["people"].items()}
     assert sum(len(names) for names in people.values()) == PEOPLE + 1  # nobody twice
     assert set.union(*people.values()) == {f"p{i}" for i in range(PEOPLE)} | {"t0"}
-    assert "t0" in people["test"] and all(people.values())
+    assert "t0" in people["test"] and people["train"] and people["validation"]
+    assert people["proof"] == set()  # labels.csv keeps nobody for it
 
 
 def test_calibration_was_fitted_and_stored(settings, trained):
