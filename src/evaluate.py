@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 from src.config import Evaluate, git_revision, run_stage
 from src.motion.dataset import Count, Sample, data_hash, load_samples, repeated
 from src.motion.heads import HEADS, Head
-from src.motion.labels import LabelError, read_labels
+from src.motion.labels import SPLITS, LabelError, read_labels
 from src.motion.metrics import resampled
 from src.motion.model import Core, fingerprint, load_model
 from src.motion.task import HIP_THRUSTS
@@ -50,7 +50,7 @@ Verdicts = Mapping[tuple[str, str], Verdict]
 
 def parts_of(samples: Sequence[Sample], facts: Mapping[str, Any], path: Path) -> dict[str, list[Sample]]:
     """The samples of the model's people by split; ``LabelError`` for one in two of them, or nobody in any but ``proof``."""
-    people = {"proof": set[str]()} | {name: set(members) for name, members in facts["people"].items()}
+    people = {name: set(facts["people"].get(name, ())) for name in SPLITS if name}
     for name in ("test", "proof"):
         if shared := people[name] & set[str]().union(*(people[other] for other in people if other != name)):
             raise LabelError(f"{path}: {', '.join(sorted(shared))} in {name} and another split; train again")
@@ -166,7 +166,8 @@ def work(cfg: Evaluate) -> None:
     task, head = core.task, HEADS[core.task.head]()
     samples, counts = load_samples(cfg.poses_dir, task)
     parts = parts_of(samples, facts, cfg.models_dir / "model.pt")
-    tested = [c for c in counts if c.subject in facts["people"]["test"] or c.split == "proof"]
+    unseen = {*facts["people"]["test"], *facts["people"].get("proof", ())}
+    tested = [c for c in counts if c.subject in unseen]
     checked, judged, verdicts = judge_all(core, facts, parts, tested, cfg)
     thresholds = thresholds_of(checked.faults, checked.scores)
     report: dict[str, Any] = {"revision": git_revision(), "data": data_hash(cfg.poses_dir)}

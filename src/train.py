@@ -30,7 +30,8 @@ def work(cfg: Train) -> float | None:
     if fitted is None:
         return None
     people = {name: sorted({s.subject for s in part}) for name, part in parts.items()}
-    people["test"] = sorted({*people["test"], *(c.subject for c in counts if c.split == "test")})
+    for name in ("test", "proof"):  # also those of whom no rep was found
+        people[name] = sorted({*people[name], *(c.subject for c in counts if c.split == name)})
     facts = {
         "version": __version__,
         "revision": git_revision(),

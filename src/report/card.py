@@ -56,10 +56,10 @@ EXPLAINED = (
     "people. The model and every baseline get their threshold the same way: the best F1 on validation people. Baselines are",
     "fitted on the same training reps, counted as often, without the augmentation that training adds; bold ones are above the",
     "model. MiniROCKET has {kernels:,} kernels, as published 10,000. Decisions are those of the model, before `export` takes",
-    "away those on faults that it shall never judge: 1 or 0 where the fault is observable and the probability is outside the",
-    "band chosen on validation people, else none. A clip has a fault if two of its reps show it, or its only rep does. ECE is",
-    "the gap between probabilities and shares of positives; by chance, perfectly calibrated probabilities show one as large on",
-    "so few reps. What a worse video costs: `stress.md`.",
+    "away those on faults that it shall never judge: 1 where the fault is observable and the probability is one half or more, 0",
+    "where it is below that and the threshold, else none. A clip has a fault if two of its reps show it, or its only rep does.",
+    "ECE is the gap between probabilities and shares of positives; by chance, perfectly calibrated probabilities show one as",
+    "large on so few reps. What a worse video costs: `stress.md`.",
 )
 
 

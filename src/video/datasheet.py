@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import median
 
 from src.motion.faults import FAULT_KEYS, FAULTS
+from src.motion.labels import SPLITS
 from src.video.contact_sheet import Rep, by_view, draw, grouped
 from src.video.probe import Clip, probe
 
 HASHED = "by a hash of the name"
-SPLITS = ("train", "validation", "test", "proof", HASHED)
 
 
 def write(folder: Path, table: Path | None = None) -> None:
@@ -66,7 +66,7 @@ def _spread(values: Iterable[float], unit: str, digits: int = 1) -> str:
 def describe(reps: Sequence[Rep], clips: dict[str, Clip]) -> str:
     """Text of ``datasheet.md``."""
     made = any(rep.truth for rep in reps)
-    splits = [rep.label.get("split", "") or HASHED for rep in reps]
+    splits, order = [rep.label.get("split", "") or HASHED for rep in reps], [*filter(None, SPLITS), HASHED]
     people = grouped(reps, [rep.subject for rep in reps])
     parts = [
         "# Datasheet", _summary(reps, clips), "![Distributions](histograms.png)",
@@ -74,7 +74,7 @@ def describe(reps: Sequence[Rep], clips: dict[str, Clip]) -> str:
         "## Motivation", MOTIVATION_MADE if made else MOTIVATION_OWN,
         "## Composition", COMPOSITION, _faults(reps), _counts("view", by_view(reps)),
         *([_counts("load", grouped(reps, [rep.load for rep in reps]))] if made else []),
-        *([_counts("split", grouped(reps, splits, SPLITS))] if set(splits) != {HASHED} else [NO_SPLIT]), _files(reps, clips),
+        *([_counts("split", grouped(reps, splits, order))] if set(splits) != {HASHED} else [NO_SPLIT]), _files(reps, clips),
         "## Collection and labelling", COLLECTION_MADE if made else COLLECTION_OWN, _raters(reps),
         "## Uses", USES, LIMITS_MADE if made else LIMITS_OWN,
         "## Distribution and maintenance", KEPT_MADE if made else KEPT_OWN,
