@@ -17,7 +17,7 @@ from src.motion.metrics import resampled
 from src.motion.model import Core, fingerprint, load_model
 from src.motion.task import HIP_THRUSTS
 from src.motion.truth import read_truth, truth_at
-from src.motion.verdict import Verdict
+from src.motion.verdict import DOUBTFUL, Verdict
 from src.report.baselines import fit_baselines
 from src.report.card import card
 from src.report.figures import reliability_figure, risk_figure, save, severity_figure
@@ -180,7 +180,8 @@ def work(cfg: Evaluate) -> None:
         if len(rows := judged.of(folder)):
             part = judge_folder(rows, thresholds, facts["thresholds"], head, cfg)
             save_figures(cfg.reports_dir / "figures", folder, rows, part["faults"])
-        part |= {"counting": judge_counts(here)}
+        doubted = {c.clip for c in here if (v := verdicts.get((folder, c.clip))) and v.status in DOUBTFUL}
+        part |= {"counting": judge_counts(here, doubted)}
         part |= {"clips": judge_folder_clips(here, verdicts, task.labels, cfg) if task.reps == "found" else {}}
         report["folders"][folder] = part
     report["summary"] = {folder: part["macro_average_precision"] for folder, part in report["folders"].items()}

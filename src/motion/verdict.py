@@ -28,6 +28,8 @@ STATUSES = {
     "unreadable": "the file cannot be read as a video",
 }
 """Every status a clip can get, and what it means."""
+DOUBTFUL = ("no_person", "several_people", "too_short", "low_confidence", "unreadable")
+"""Those that say that reps cannot be counted, or that nobody should rely on their number."""
 
 FORMAT = 3
 """Version of an exported core's inputs and outputs; 2 added ``rise_ratio``, 3 moved the outline's points."""

@@ -1,6 +1,6 @@
 """Every number per fault and per clip, for the model and what it has to beat; NaN where nothing could be measured."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -191,19 +191,24 @@ def judge_clip_fault(y: Array, key: str, verdicts: Sequence[Verdict | None], dra
     return counts | {"average_precision": ap} | decided(y, made)
 
 
-def judge_counts(counts: Sequence[Count]) -> dict[str, Any]:
+def judge_counts(counts: Sequence[Count], doubted: Collection[str] = ()) -> dict[str, Any]:
     """How well reps are counted: clips with the exact number, share of labelled reps found, reps found too many.
 
     Clips whose labels do not time reps say nothing about counting and are left out; NaN where no clip is left.
+    doubted: clips of which a verdict itself says that its count is not to be relied on; beside all the others stand apart.
     """
-    timed = [(c.labelled, c.found, c.matched) for c in counts if c.labelled is not None]
-    labelled = sum(n for n, _, _ in timed)
+    timed = [c for c in counts if c.labelled is not None]
+    labelled = sum(c.labelled or 0 for c in timed)
+    exact = [c.labelled == c.found for c in timed]
+    sure = [right for c, right in zip(timed, exact, strict=True) if c.clip not in doubted]
     return {
         "clips": len(counts),
         "timed_clips": len(timed),
-        "exact_share": float(np.mean([n == found for n, found, _ in timed])) if timed else float("nan"),
-        "found_share": sum(matched for _, _, matched in timed) / labelled if labelled else float("nan"),
-        "extra": sum(max(0, found - n) for n, found, _ in timed),
+        "exact_share": float(np.mean(exact)) if timed else float("nan"),
+        "sure_clips": len(sure),
+        "sure_exact_share": float(np.mean(sure)) if sure else float("nan"),
+        "found_share": sum(c.matched for c in timed) / labelled if labelled else float("nan"),
+        "extra": sum(max(0, c.found - (c.labelled or 0)) for c in timed),
     }
 
 

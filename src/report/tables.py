@@ -117,8 +117,10 @@ def counting(counts: Mapping[str, Any]) -> str:
     """How well reps were counted, in a sentence."""
     if not counts["timed_clips"]:
         return f"{counts['clips']} clips, whose labels do not time reps."
+    sure = f" ({100 * counts['sure_exact_share']:.0f} % of the {counts['sure_clips']} whose verdict does not doubt it)"
     return (
-        f"reps counted exactly in {100 * counts['exact_share']:.0f} % of {counts['timed_clips']} clips, "
+        f"reps counted exactly in {100 * counts['exact_share']:.0f} % of {counts['timed_clips']} clips"
+        f"{sure if 0 < counts['sure_clips'] < counts['timed_clips'] else ''}, "
         f"{100 * counts['found_share']:.0f} % of labelled reps found (only these are judged below)."
     )
 

@@ -28,10 +28,12 @@ def test_counting_reps_by_hand():
         Count(clip, "x", "q", "side", *numbers)
         for clip, numbers in (("a", (3, 3, 3)), ("b", (2, 4, 2)), ("c", (5, 0, 0)), ("untimed", (None, 7, 7)))
     ]
-    assert judge_counts(counts) == {
+    assert judge_counts(counts, {"c", "untimed"}) == {
         "clips": 4,
         "timed_clips": 3,
         "exact_share": pytest.approx(1 / 3),
+        "sure_clips": 2,
+        "sure_exact_share": 0.5,
         "found_share": 0.5,
         "extra": 2,
     }
