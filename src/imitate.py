@@ -39,6 +39,7 @@ from src.simulate import Rows, fill, label_rows, truth_rows
 Array = NDArray[np.float64]
 LUMBAR = tuple(f for f in FAULTS if any(cue.quantity == "lumbar_top" for cue in f.cues))
 TRUTH = ("clip", "subject", "start_s", "top_s", "end_s", "view", "side", "plate_m", "load", "arms", *QUANTITIES)
+DRAWS = 3
 ON_OUTLINE = np.array([any(point in name for point in OUTLINE) for name in FEATURE_NAMES] * 2)
 """Which columns of ``summaries`` speak of the trunk's outline."""
 
@@ -199,33 +200,35 @@ def _auc(data: Array, ill: NDArray[np.bool_], people: NDArray[np.str_]) -> float
 
 
 def two_sample(noise: Noise, clips: Sequence[Seen], seed: int) -> dict[str, Any]:
-    """Can a classifier tell detected from imitated tracks of the same performances? AUC by people, 0.5 = it cannot."""
-    x: list[Array] = []
-    y: list[int] = []
-    people: list[str] = []
-    for c in clips:
-        if c.track is None or not np.isfinite(c.track.keypoints[..., 0]).any():
-            continue
-        made = noise.observe(c.filmed, np.random.default_rng((seed, len(x))))
-        copy = Track(made, c.filmed.true.fps_hz, c.filmed.true.size_px, "simulated")
-        for real, track in ((1, c.track), (0, copy)):
-            rows = summaries(track, c.filmed.reps)
-            x.append(rows)
-            y += [real] * len(rows)
-            people += [c.subject] * len(rows)
+    """Can a classifier tell detected from imitated tracks of the same performances? AUC by people, 0.5 = it cannot.
+
+    Mean of ``DRAWS`` imitations, since one differs from the next by some hundredths.
+    """
+    seen = [c for c in clips if c.track is not None and np.isfinite(c.track.keypoints[..., 0]).any()]
+    people = np.array([c.subject for c in seen for _ in c.filmed.reps])
     folds = min(10, len(set(people)))
     if folds < 2:
-        return {"people": folds, "auc": {}}
+        return {"people": folds, "draws": 0, "auc": {}}
     models = {
         "forest": RandomForestClassifier(300, min_samples_leaf=3, random_state=seed),
         "logistic": make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000)),
     }
-    data = np.nan_to_num(np.concatenate(x))
-    auc = {}
-    for name, model in models.items():
-        p = cross_val_predict(model, data, y, groups=people, cv=GroupKFold(folds), method="predict_proba")[:, 1]
-        auc[name] = float(roc_auc_score(y, p))
-    return {"people": len(set(people)), "reps": len(y) // 2, "auc": auc}
+    real = [summaries(c.track, c.filmed.reps) for c in seen if c.track]
+    labels, auc = np.repeat([1, 0], len(people)), {name: 0.0 for name in models}
+    for draw in range(DRAWS):
+        made = [imitated(noise, c.filmed, (seed, draw, i)) for i, c in enumerate(seen)]
+        data = np.nan_to_num(np.concatenate([*real, *made]))
+        for name, model in models.items():
+            guess = partial(cross_val_predict, groups=np.tile(people, 2), cv=GroupKFold(folds), method="predict_proba")
+            auc[name] += float(roc_auc_score(labels, guess(model, data, labels)[:, 1])) / DRAWS
+    return {"people": len(set(people)), "reps": len(people), "draws": DRAWS, "auc": auc}
+
+
+def imitated(noise: Noise, filmed: Filmed, seed: tuple[int, ...]) -> Array:
+    """The summaries of what the detector might have reported."""
+    true = filmed.true
+    keypoints = noise.observe(filmed, np.random.default_rng(seed))
+    return summaries(Track(keypoints, true.fps_hz, true.size_px, "simulated"), filmed.reps)
 
 
 def work(cfg: Imitate) -> None:
