@@ -73,7 +73,8 @@ def frame_times(path: Path | str) -> Seconds:
 def contents(path: Path) -> Contents:
     """Demux the whole file; ``ClipError`` where that cannot be done."""
     if not path.exists():
-        raise ClipError(path, f"no such file: {path}; check the path")
+        what = "a link that leads nowhere" if path.is_symlink() else "no such file"
+        raise ClipError(path, f"{what}: {path}; check the path")
     if not path.is_file():
         raise ClipError(path, "not a file; give a video file")
     if path.stat().st_size == 0:

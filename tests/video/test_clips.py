@@ -262,8 +262,15 @@ def test_nearest_frames_round_trip(frames, rate_hz, step):
     np.testing.assert_array_equal(nearest_frames(times_s, rate_hz / step), np.arange(0, frames, step))
 
 
+def link(path, target):
+    path.symlink_to(target)
+    return path
+
+
 BROKEN = {
     "missing": (lambda d: d / "none.mp4", "none.mp4: no such file"),
+    "link to nothing": (lambda d: link(d / "a.mp4", "gone.mp4"), "a.mp4: a link that leads nowhere"),
+    "links in a circle": (lambda d: link(d / "a.mp4", "a.mp4"), "a.mp4: a link that leads nowhere"),
     "folder": (lambda d: d, "not a file"),
     "empty": (lambda d: written(d, "empty.mp4", b""), "empty.mp4: 0 bytes"),
     "text": (lambda d: written(d, "notes.mp4", b"3 sets of 10\n" * 99), "notes.mp4: not a readable video"),
