@@ -2,10 +2,9 @@
 
 An error is split in two. What follows from pose and scene (a point drawn to a plate, a rise seen too small) is a ridge
 regression. The rest is kept clip by clip and lent to others who are filmed alike: its slow part, with gaps and scores, moves
-with the hips; its quick part runs in its own time, in reps as in reps, outside as outside, for sitting up jolts every point, and
-each frame has one of its own, for a repeated error is no jitter. So bias, drift, swaps, gaps and scores of all points come
-together as they did in a clip. Where plates hide a point in both clips the detector's guess is lent instead of its error: it
-knew nothing of the true place.
+with the hips; its quick part comes from a clip of no fewer frames a second, for a repeated error is no jitter, and runs in its
+own time. So bias, drift, swaps, gaps and scores of all points come together as they did in a clip. Where plates hide a point in
+both clips the detector's guess is lent instead of its error: it knew nothing of the true place.
 
 The frame of reference is that of ``filmed``.
 """
@@ -37,8 +36,6 @@ NEAREST = 6
 """A donor is drawn from this many clips filmed most alike."""
 OWN = 0.5
 """Share of the slow errors' variance that one donor lends; the rest has the mean and covariance of all ``NEAREST``."""
-SEEN = 0.05
-"""A point that is seen less than this jitters as one seen so much."""
 ALIKE = np.array([0.10, 0.10, 0.10, 0.25, 0.5, *[0.7] * len(ARMS)])
 """What counts as a step in each number of ``Filmed.place``: camera (2), plates (m), trunk's pitch (rad), load, ``ARMS`` (5)."""
 
@@ -129,34 +126,33 @@ class Noise:
 
     def observe(self, filmed: Filmed, rng: np.random.Generator) -> Floats:
         """Keypoints (T, 31, 3) that the detector might have reported for these true points."""
-        alike, chance = self._donors(filmed)
-        drawn, jittery = (int(number) for number in rng.choice(len(alike), 2, p=chance))
-        true, size, slow, quick = filmed.from_left, unit(filmed.from_left), alike[drawn], alike[jittery]
-        ours = timed(filmed)
+        (alike, chance), (jittery, odds) = self._donors(filmed), self._donors(filmed, filmed.true.fps_hz)
+        drawn, quick = int(rng.choice(len(alike), p=chance)), jittery[int(rng.choice(len(jittery), p=odds))]
+        true, size, slow = filmed.from_left, unit(filmed.from_left), alike[drawn]
+        ours, last = timed(filmed), len(quick.quick) - 1
         moments = [same_moment(ours, d.timed) * d.fps_hz for d in alike]
         moment = moments[drawn]
-        step = max(quick.fps_hz / true.fps_hz, 1.0)
-        jolts = rows_of(np.isfinite(quick.phase), np.isfinite(ours.phase), step, rng)
-        scores = between(slow.scores, moment)
+        since = ours.seconds + rng.uniform(0, last / quick.fps_hz)
+        free = np.round(since * quick.fps_hz).astype(int) % (2 * last + 1)
+        free = np.minimum(free, 2 * last - free).clip(0, last)  # to and fro
         off = np.einsum("tp,pkc->tkc", causes(filmed), self.weights)
         lent = np.stack([between(d.slow, at) for d, at in zip(alike, moments, strict=True)])
         off = off + mixed(lent, chance, drawn, rng)
         both = between(slow.hidden, moment) * (true.keypoints[..., 2] < 1)  # (T, 31)
         guessed = smooth(both.astype(float), SLOW_S * true.fps_hz)[..., None]
         off = np.where(guessed > 0, off + guessed * (between(slow.guess, moment) - stance(filmed) - off), off)
-        held = np.minimum(quick.scores[jolts] / np.maximum(scores, SEEN), 1.0)  # what is seen better jitters less
-        off = off + np.nan_to_num(quick.quick[jolts] * held[..., None])
-        seen = np.concatenate([true.keypoints[..., :2] + size * off, scores[..., None]], axis=-1)
+        off = off + np.nan_to_num(quick.quick[free])
+        seen = np.concatenate([true.keypoints[..., :2] + size * off, between(slow.scores, moment)[..., None]], axis=-1)
         seen[~np.isfinite(seen[..., 0])] = (np.nan, np.nan, 0.0)
         track = Track(seen.astype(np.float32), true.fps_hz, true.size_px, "simulated")
         return (track if filmed.side == "left" else mirror(track)).keypoints
 
-    def _donors(self, filmed: Filmed) -> tuple[list[Donor], Array]:
-        """Those filmed most alike, and each one's chance to lend."""
+    def _donors(self, filmed: Filmed, fps_hz: float = 0.0) -> tuple[list[Donor], Array]:
+        """Those filmed most alike, and each one's chance to lend; who has fewer frames a second comes last."""
         place = filmed.place()
-        apart = np.array([np.linalg.norm((place - d.place) / ALIKE) for d in self.donors])
+        apart = [np.linalg.norm((place - d.place) / ALIKE) + 9.0 * (d.fps_hz < 0.75 * fps_hz) for d in self.donors]
         near = np.argsort(apart, kind="stable")[:NEAREST]
-        chance = np.exp(-0.5 * (apart[near] - apart[near[0]]))
+        chance = np.exp(-0.5 * (np.array(apart)[near] - apart[near[0]]))
         return [self.donors[i] for i in near], chance / chance.sum()
 
     def save(self, path: Path) -> None:
@@ -192,23 +188,6 @@ def mixed(lent: Floats, chance: Array, drawn: int, rng: np.random.Generator) -> 
     others = np.einsum("d,dtkc->tkc", draws, np.nan_to_num(lent - mean))
     values: Floats = mean + np.sqrt(OWN) * (lent[drawn] - mean) + np.sqrt(1 - OWN) * others
     return values
-
-
-def rows_of(
-    theirs: NDArray[np.bool_], ours: NDArray[np.bool_], step: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """A row (T,) of another clip for each of our frames, in a rep where ours is, as far as there are any.
-
-    theirs: (T',) whether their frames are in a rep; ours: (T,) the same of ours. Rows run to and fro from a random one, ``step``
-    of them a frame.
-    """
-    rows = np.zeros(len(ours), np.int64)
-    for inside in (True, False):
-        pool = np.flatnonzero(theirs == inside) if (theirs == inside).any() else np.arange(len(theirs))
-        last, wanted = len(pool) - 1, int((ours == inside).sum())
-        run = np.round(rng.uniform(0, 2 * last) + step * np.arange(wanted)).astype(int) % max(2 * last, 1)
-        rows[ours == inside] = pool[np.minimum(run, 2 * last - run)]
-    return rows
 
 
 def between(rows: Floats, at: Array) -> Floats:

@@ -9,7 +9,7 @@ from src.motion.camera import sample_camera, true_track
 from src.motion.filmed import Filmed, Timed, same_moment, stance, timed, unit
 from src.motion.keypoints import HIP_THRUST, Track, TrackError, mirror
 from src.motion.kinematics import sample_performance
-from src.motion.noise import ALIKE, Noise, between, causes, errors, fit, mixed, rows_of, smooth
+from src.motion.noise import ALIKE, Noise, between, causes, errors, fit, mixed, smooth
 from src.motion.person import ARMS, sample_person
 
 SHIFT = 0.1
@@ -71,35 +71,6 @@ def test_the_same_seed_gives_the_same_track_and_a_file_the_same_noise(noise, tmp
     again, shot = Noise.load(tmp_path / "noise.npz"), filmed(31)
     a, b, c = (n.observe(shot, np.random.default_rng(s)) for n, s in ((noise, 1), (again, 1), (noise, 2)))
     assert np.array_equal(a, b, equal_nan=True) and not np.array_equal(a, c, equal_nan=True)
-
-
-@given(
-    theirs=st.lists(st.booleans(), min_size=1, max_size=30),
-    ours=st.lists(st.booleans(), max_size=40),
-    seed=st.integers(0, 9),
-)
-def test_jitter_of_reps_goes_into_reps(theirs, ours, seed):
-    theirs, ours = np.array(theirs, bool), np.array(ours, bool)
-    rows = rows_of(theirs, ours, 1.0, np.random.default_rng(seed))
-    assert len(rows) == len(ours)
-    for inside in (True, False):
-        if (theirs == inside).any():
-            lent = rows[ours == inside]
-            pool = np.flatnonzero(theirs == inside)
-            assert (theirs[lent] == inside).all()
-            assert (np.abs(np.diff(np.searchsorted(pool, lent))) == (len(pool) > 1)).all()  # each frame the next one
-
-
-def test_what_is_seen_better_jitters_less(noise):
-    shot = filmed(32)
-    shot.true.keypoints[..., 2] = 1
-    well = noise.donors[0]
-    two = Noise(noise.weights, (well, replace(well, scores=well.scores / 10)))  # one of them saw everything badly
-    jitter = {0.7: [], 0.07: []}
-    for seed in range(12):
-        seen = Track(two.observe(shot, np.random.default_rng(seed)), 15.0, shot.true.size_px, "s")
-        jitter[round(float(seen.keypoints[0, 13, 2]), 2)].append(np.std(errors(shot, seen)[:, 13, 1]))
-    assert min(jitter[0.07]) > 0.006 > 0.004 > min(jitter[0.7]) and max(jitter[0.7]) > 0.006
 
 
 def test_no_noise_without_anybody(tmp_path):
