@@ -119,6 +119,15 @@ def test_every_status(scorer, status):
     assert bool(verdict.reps) == (status in ("ok", "several_people", "view_not_observable", "low_confidence"))
 
 
+def test_hips_that_are_hidden_all_along_prove_no_idleness(scorer):
+    track = thrust(0)
+    keypoints = track.keypoints.copy()
+    legs = [HIP_THRUST.index(f"{side}_{part}") for side in ("left", "right") for part in ("hip", "knee", "ankle")]
+    keypoints[np.ix_(np.flatnonzero(np.arange(len(keypoints)) % 5), legs)] = (np.nan, np.nan, 0.0)
+    verdict = judge_track("a.mp4", replace(track, keypoints=keypoints), scorer)
+    assert verdict.status == "low_confidence" and not verdict.reps and verdict.decisions is None
+
+
 def test_the_statuses_are_the_closed_list():
     assert set(STATUSES) == {*TRACKS, "unreadable"}
 

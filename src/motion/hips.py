@@ -19,11 +19,13 @@ class Motion:
     height: (T,) hips above the line between shoulders and knees, in body scales, smoothed; NaN where nobody was seen.
     lift: (T,) hips above the shoulders, likewise and smoother; by it reps are found, as plates pull knees up with the hips.
     confidence: 0..1, how far the signal stands out of its own frame-to-frame noise; occluded hips and knees make it small.
+    coherence: 0..1, the same whether or not the hips move: 1 where limbs move like limbs.
     """
 
     height: Array
     lift: Array
     confidence: float
+    coherence: float
 
 
 def steady_middle(track: Track, part: str) -> Array:
@@ -61,14 +63,15 @@ def hip_motion(track: Track) -> Motion:
     scale = float(np.nanmedian(lengths)) / 3.0 if np.isfinite(lengths).any() else 0.0
     if not scale > 0:
         nowhere = np.full(len(hip), np.nan)
-        return Motion(nowhere, nowhere, 0.0)
+        return Motion(nowhere, nowhere, 0.0, 0.0)
     raw = ((knee + shoulder) / 2.0 - hip)[:, 1] / scale
     height = smoothed(bridge_gaps(raw), track.fps_hz, HEIGHT_S)
     lift = smoothed(bridge_gaps((shoulder - hip)[:, 1] / scale), track.fps_hz, LIFT_S)
     excursion = float(np.percentile(height, 95) - np.percentile(height, 5))
-    confidence = coherence([hip, knee, ankle], scale, track.fps_hz) * min(1.0, excursion / 0.24)
+    coherent = coherence([hip, knee, ankle], scale, track.fps_hz)
     far = far_from_data(raw, track.fps_hz)
-    return Motion(np.where(far, np.nan, height), np.where(far, np.nan, lift), confidence)
+    height, lift = (np.where(far, np.nan, signal) for signal in (height, lift))
+    return Motion(height, lift, coherent * min(1.0, excursion / 0.24), coherent)
 
 
 def coherence(points: list[Array], scale: float, fps_hz: float) -> float:

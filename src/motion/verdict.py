@@ -24,7 +24,7 @@ STATUSES = {
     "too_short": "too short to hold a rep",
     "no_reps": "a person, but no hip thrust: the hips never rise to a lockout and come down",
     "view_not_observable": "from this view too little of the faults can be seen; film from the side",
-    "low_confidence": "hips or knees are hidden or jump about; measured numbers are shown, no fault is claimed",
+    "low_confidence": "hips or knees are hidden or jump about; what was measured is shown, no fault is claimed",
     "unreadable": "the file cannot be read as a video",
 }
 """Every status a clip can get, and what it means."""
@@ -160,7 +160,8 @@ def judge_track(name: str, track: Track, scorer: Scorer) -> Verdict:
     motion = hip_motion(track)
     reps = find_reps(track)
     if not reps:
-        status = "several_people" if track.people > 1 else "no_reps"
+        hidden = motion.coherence < MIN_CONFIDENCE
+        status = "several_people" if track.people > 1 else "low_confidence" if hidden else "no_reps"
         return Verdict(name, status, STATUSES[status], people=track.people, confidence=motion.confidence)
     judged = tuple(scorer.judge(track, reps))
     view = view_of(float(np.median([r.measures.width for r in judged])))
