@@ -90,8 +90,9 @@ def resample(keypoints: Tensor, fps_hz: Tensor, frames: Tensor, M: int) -> tuple
     summed, count = at.sum(dim=1), known.sum(dim=1)[..., None]  # (N, K, D), (N, K, 1)
     home = (summed / count.clamp(min=1))[:, None]  # (N, 1, K, D)
     centre = (summed.sum(dim=1) / count.sum(dim=1).clamp(min=1))[:, None, None]  # (N, 1, 1, D)
-    total = kernel @ score  # (N, M, K)
-    mean = (kernel @ ((at - home) * score[..., None]).reshape(N, T, K * D)).reshape(N, M, K, D)
+    wide = kernel.double()  # in 32 bits the order of summing, and so the padding, would show in the sixth digit
+    total = (wide @ score.double()).float()  # (N, M, K)
+    mean = (wide @ ((at - home) * score[..., None]).double().reshape(N, T, K * D)).float().reshape(N, M, K, D)
     mean = mean / total[..., None].clamp(min=1e-9) + (home - centre)
     seen = (total / kernel.sum(dim=2, keepdim=True)).clamp(0.0, 1.0)
     return mean, seen

@@ -15,8 +15,6 @@ from src.motion.model import Core, CoreOutput, ModelError, load_model, save_mode
 from src.motion.reps import find_reps
 
 ZERO = np.zeros(len(FAULTS), np.float32)
-ROUNDING = 1e-5
-"""What export allows fp32: products of other sizes add up in another order, by up to 2e-6 on some CPUs."""
 SIDE_ONLY = [fault.views == ("side",) for fault in FAULTS]
 
 
@@ -66,9 +64,9 @@ def test_half_the_frame_rate_has_nearly_the_same_scores():
 @given(order=st.permutations(range(4)))
 def test_rows_do_not_feel_each_other(order):
     core, inputs = random_core(), mixed()
-    close(core(*(x[order] for x in inputs)), [x[order] for x in core(*inputs)], ROUNDING)
+    close(core(*(x[order] for x in inputs)), [x[order] for x in core(*inputs)], 1e-6)
     for i in order:
-        close(core(*(x[i : i + 1] for x in inputs)), [x[i : i + 1] for x in core(*inputs)], ROUNDING)
+        close(core(*(x[i : i + 1] for x in inputs)), [x[i : i + 1] for x in core(*inputs)], 1e-6)
 
 
 @settings(max_examples=10)
@@ -79,7 +77,7 @@ def test_padding_changes_nothing(more, value):
     longest = keypoints.shape[1]
     padded = torch.cat([keypoints, torch.full((len(frames), more, *keypoints.shape[2:]), value)], dim=1)
     plain, out = core(keypoints, fps_hz, frames), core(padded, fps_hz, frames)
-    close((out.probabilities, out.evidence[:, :longest], out.observability), plain, ROUNDING)
+    close((out.probabilities, out.evidence[:, :longest], out.observability), plain, 1e-6)
     for row, real in zip(out.evidence, frames, strict=True):
         assert (row[real:] == 0).all() and (row[:real] > 0).all()
 
