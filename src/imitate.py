@@ -40,6 +40,7 @@ Array = NDArray[np.float64]
 LUMBAR = tuple(f for f in FAULTS if any(cue.quantity == "lumbar_top" for cue in f.cues))
 TRUTH = ("clip", "subject", "start_s", "top_s", "end_s", "view", "side", "plate_m", "load", "arms", *QUANTITIES)
 DRAWS = 3
+"""Imitations of every clip that ``two_sample`` asks about."""
 ON_OUTLINE = np.array([any(point in name for point in OUTLINE) for name in FEATURE_NAMES] * 2)
 """Which columns of ``summaries`` speak of the trunk's outline."""
 
@@ -225,7 +226,7 @@ def two_sample(noise: Noise, clips: Sequence[Seen], seed: int) -> dict[str, Any]
 
 
 def imitated(noise: Noise, filmed: Filmed, seed: tuple[int, ...]) -> Array:
-    """The summaries of what the detector might have reported."""
+    """The ``summaries`` (R, 2F) of what the detector might have reported."""
     true = filmed.true
     keypoints = noise.observe(filmed, np.random.default_rng(seed))
     return summaries(Track(keypoints, true.fps_hz, true.size_px, "simulated"), filmed.reps)

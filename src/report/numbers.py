@@ -195,7 +195,7 @@ def judge_counts(counts: Sequence[Count], doubted: Collection[str] = ()) -> dict
     """How well reps are counted: clips with the exact number, share of labelled reps found, reps found too many.
 
     Clips whose labels do not time reps say nothing about counting and are left out; NaN where no clip is left.
-    doubted: clips of which a verdict itself says that its count is not to be relied on; beside all the others stand apart.
+    doubted: clips whose verdict says that its count is not to be relied on; ``sure_`` numbers are of the others.
     """
     timed = [c for c in counts if c.labelled is not None]
     labelled = sum(c.labelled or 0 for c in timed)
