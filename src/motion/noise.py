@@ -28,8 +28,8 @@ Array = NDArray[np.float64]
 
 WILD = 0.5
 """Errors beyond this many mean limbs (a swap, somebody else) count as this much in the regression."""
-RIDGE = 300.0
-"""Strength of the ridge, in clips. A weaker one tells worse than nothing how errors change within a new person's clip."""
+RIDGE = 15.0
+"""Strength of the ridge, in clips."""
 SLOW_S = 0.2
 """Width of the Gaussian that parts slow from quick errors."""
 NEAREST = 6
