@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := true
 export OMP_WAIT_POLICY := PASSIVE
 STAGES := simulate detect imitate train evaluate stress export
 
-.PHONY: help setup train proof test check docs ui benchmark clean
+.PHONY: help setup train spine proof test check docs ui benchmark clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,7 +41,11 @@ else
 	for stage in $(STAGES); do $(PY) -m src.$$stage experiment=$(EXPERIMENT); done
 endif
 
-proof: setup ## Render 480 more people who only prove what is claimed of the spine, and run the road with them
+spine: setup ## Render 480 people and learn from them to read the spine off the pose network (src/video/lumbar.npz)
+	$(PY) -m src.simulate experiment=spine
+	$(PY) -m src.trace
+
+proof: setup ## Render 320 more people who only prove what is claimed of the spine, and run the road with them
 	$(PY) -m src.simulate experiment=proof
 	$(VENV)/bin/dvc repro
 
@@ -63,4 +67,4 @@ ui: setup ## Open the MLflow pages of all training runs
 	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 clean: ## Remove the environment and everything that can be made again
-	rm -rf $(VENV) .cache data/weights data/poses data/clips/simulated data/clips/proof data/smoke data/full data/search site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .cache data/weights data/poses data/clips/simulated data/clips/proof data/spine data/smoke data/full data/search site .mypy_cache .ruff_cache .pytest_cache

@@ -59,6 +59,18 @@ class Detect:
 
 
 @dataclass
+class Trace:
+    """Settings of ``src.trace``; ``detect`` is that whole section."""
+
+    clips_dir: Path
+    features_dir: Path
+    weights: Path
+    report: Path
+    strength: float
+    detect: Detect
+
+
+@dataclass
 class Imitate:
     """Settings of ``src.imitate``."""
 
@@ -170,6 +182,7 @@ class Export:
 SECTIONS: dict[str, type] = {
     "simulate": Simulate,
     "detect": Detect,
+    "trace": Trace,
     "imitate": Imitate,
     "train": Train,
     "evaluate": Evaluate,

@@ -31,8 +31,10 @@ Detector = Callable[[lifter.Frames, float, tuple[int, int]], Track]
 CODE = (
     "detect.py", "motion/keypoints.py",
     *(f"video/{name}.py" for name in (
-        "blazepose", "choice", "clips", "contour", "crop", "engine", "flatbuffer", "keypointrcnn", "lifter", "probe", "tflite",
+        "blazepose", "choice", "clips", "contour", "crop", "engine", "flatbuffer", "keypointrcnn", "lifter", "lumbar", "probe",
+        "tflite",
     )),
+    "video/lumbar.npz",
 )  # fmt: skip
 """Files of ``src`` that make tracks: when one of them changes, tracks are made anew."""
 

@@ -27,7 +27,7 @@ from src.motion.dataset import cut
 from src.motion.faults import FAULTS, QUANTITIES
 from src.motion.features import FEATURE_NAMES, Features
 from src.motion.filmed import CHAIN, Filmed
-from src.motion.keypoints import HIP_THRUST, OUTLINE, Track, middle
+from src.motion.keypoints import HIP_THRUST, OUTLINE, SPINE, Track, middle
 from src.motion.kinematics import Performance, sample_performance
 from src.motion.labels import read_table
 from src.motion.noise import Noise, fit
@@ -41,8 +41,12 @@ LUMBAR = tuple(f for f in FAULTS if any(cue.quantity == "lumbar_top" for cue in 
 TRUTH = ("clip", "subject", "start_s", "top_s", "end_s", "view", "side", "plate_m", "load", "arms", *QUANTITIES)
 DRAWS = 3
 """Imitations of every clip that ``two_sample`` asks about."""
-ON_OUTLINE = np.array([any(point in name for point in OUTLINE) for name in FEATURE_NAMES] * 2)
-"""Which columns of ``summaries`` speak of the trunk's outline."""
+ON_SPINE, ON_OUTLINE = (
+    np.array([any(point in name for point in points) for name in FEATURE_NAMES] * 2) for points in ((SPINE,), OUTLINE)
+)
+"""Which columns of ``summaries`` speak of the spine, and of the trunk's outline."""
+SHOWN_BY = {"joints": ~(ON_SPINE | ON_OUTLINE), "and outline": ~ON_SPINE, "and spine": ON_SPINE | True}
+"""Columns by which ``lumbar_worth`` tells the faults of the spine: joints alone, with the outline, with both."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def person_tracks(cfg: Imitate, folder: Path, number: int) -> Rows:
 
 
 def error_table(clips: Sequence[Seen]) -> list[dict[str, Any]]:
-    """Per view and load: clips, share of frames with a person, median joint errors and outline, in trunk lengths."""
+    """Per view and load: clips, share of frames with a person, median errors of joints, spine and outline, in trunk lengths."""
     rows = []
     for view in ("side", "oblique", "frontal"):
         for load in ("none", "dumbbell", "barbell"):
@@ -123,7 +127,7 @@ def error_table(clips: Sequence[Seen]) -> list[dict[str, Any]]:
 
 def _errors(clips: Sequence[Seen]) -> dict[str, float]:
     """Medians over all frames of some clips."""
-    off: dict[str, list[Array]] = {name: [] for name in (*CHAIN, "outline", "found", "outline_seen")}
+    off: dict[str, list[Array]] = {name: [] for name in (*CHAIN, "spine", "outline", "found", "outline_seen")}
     for c in clips:
         assert c.track is not None
         true = c.filmed.true.keypoints
@@ -133,6 +137,7 @@ def _errors(clips: Sequence[Seen]) -> dict[str, float]:
         apart = np.linalg.norm(zoom * c.track.keypoints[..., :2] - true[rows, :, :2], axis=-1) / trunk  # (T, K)
         for name in CHAIN:
             off[name].append(apart[:, [HIP_THRUST.index(f"{s}_{name}") for s in ("left", "right")]].ravel())
+        off["spine"].append(apart[:, HIP_THRUST.index(SPINE)])
         off["outline"].append(apart[:, -len(OUTLINE) :].ravel())
         off["found"].append(np.isfinite(apart[:, 5]).astype(float))
         off["outline_seen"].append(np.isfinite(apart[:, -len(OUTLINE) :]).astype(float).ravel())
@@ -154,11 +159,11 @@ def summaries(track: Track, reps: Array) -> Array:
     return np.array(rows, float)
 
 
-def outline_worth(clips: Sequence[Seen]) -> list[dict[str, Any]]:
-    """How well a logistic regression tells lumbar faults from faultless reps, with and without the trunk's outline.
+def lumbar_worth(clips: Sequence[Seen]) -> list[dict[str, Any]]:
+    """How well a logistic regression tells lumbar faults from faultless reps, by ``SHOWN_BY``.
 
-    Per view, with and without plates: reps, reps with the fault, people, AUC of the joints alone and of joints and outline, on
-    people left out in ten folds; None where fewer than ten people have the fault.
+    Per view, with and without plates: reps, reps with the fault, people, AUCs on people left out in ten folds; None where fewer
+    than ten people have the fault.
     """
     rows = []
     for view in ("side", "oblique"):
@@ -186,7 +191,7 @@ def outline_worth(clips: Sequence[Seen]) -> list[dict[str, Any]]:
                 enough = min(len(set(who[ill])), len(set(who[~ill]))) >= 10
                 auc = {
                     name: _auc(data[sure][:, columns], ill, who) if enough else None
-                    for name, columns in (("joints", ~ON_OUTLINE), ("joints_and_outline", ON_OUTLINE | True))
+                    for name, columns in SHOWN_BY.items()
                 }
                 rows.append({**row, "people": len(set(who)), "auc": auc})
     return rows
@@ -243,7 +248,7 @@ def work(cfg: Imitate) -> None:
     noise.save(cfg.noise)
     others = [c for c in clips if c.split != "train"]
     report: dict[str, Any] = {"errors": error_table(clips), "two_sample": two_sample(noise, others, cfg.seed)}
-    report["lumbar"] = outline_worth(clips)
+    report["lumbar"] = lumbar_worth(clips)
     cfg.report.parent.mkdir(parents=True, exist_ok=True)
     cfg.report.write_text(json.dumps(report, indent=2) + "\n")
     rows = fill(cfg.tracks_dir, partial(person_tracks, cfg), cfg.subjects, cfg.workers, "keypoint tracks")

@@ -24,7 +24,7 @@ from src.config import Export, load
 from src.export import PACKAGES, save_core, work
 from src.motion.camera import sample_camera
 from src.motion.faults import FAULT_KEYS
-from src.motion.keypoints import HIP_THRUST, OUTLINE, Track
+from src.motion.keypoints import HIP_THRUST, OUTLINE, SPINE, Track
 from src.motion.kinematics import sample_performance
 from src.motion.labels import COLUMNS, OPTIONAL
 from src.motion.model import Core, fingerprint, save_model
@@ -128,6 +128,7 @@ def thrust(
         "elbow": shoulder + 0.25 * along + 0.1 * front, "wrist": hip + 0.1 * front, "ear": shoulder - 0.2 * along,
         "eye": shoulder - 0.22 * along + 0.08 * front, "nose": shoulder - 0.2 * along + 0.1 * front,
     }  # fmt: skip
+    middle[SPINE] = shoulder + 0.6 * TRUNK_M * along
     for point in OUTLINE:
         side, _, share = point.partition("_")
         middle[point] = shoulder + int(share) / 100 * TRUNK_M * along + (0.11 if side == "front" else -0.09) * front

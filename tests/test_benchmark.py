@@ -248,7 +248,7 @@ def test_peers_have_the_published_size_and_look_at_all_of_a_sequence():
 
 def test_each_point_is_its_own_neighbour_and_bones_go_both_ways():
     itself, inward, outward = adjacency(HIP_THRUST)
-    assert itself.equal(torch.eye(31)) and (inward > 0).equal((outward > 0).T)
+    assert itself.equal(torch.eye(32)) and (inward > 0).equal((outward > 0).T)
     assert int((inward > 0).sum()) == len(HIP_THRUST.bones) and set(inward.sum(dim=0).round(decimals=5).tolist()) <= {
         0.0,
         1.0,
@@ -280,7 +280,7 @@ def test_drawn_clip_can_be_read(tmp_path):
 
 def test_inputs_are_not_zeros_and_hold_reps():
     keypoints, fps_hz, frames = sequences(2, 64, 0, CPU)
-    assert keypoints.shape == (2, 64, 31, 3) and fps_hz.tolist() == [30, 30] and frames.tolist() == [64, 64]
+    assert keypoints.shape == (2, 64, 32, 3) and fps_hz.tolist() == [30, 30] and frames.tolist() == [64, 64]
     assert 0.05 < keypoints.isnan().float().mean() < 0.15 and not keypoints[0].equal(keypoints[1])
     assert len(find_reps(set_of_reps())) == 10
 

@@ -13,6 +13,7 @@ from src.config import (
     CONF,
     SECTIONS,
     ConfigError,
+    Trace,
     choose_device,
     data_versions,
     git_revision,
@@ -24,7 +25,7 @@ from src.config import (
 KINDS = list(SECTIONS.values())
 
 
-@pytest.mark.parametrize("experiment", ["", "smoke", "full", "proof", "custom_skeleton", "search"])
+@pytest.mark.parametrize("experiment", ["", "smoke", "full", "proof", "spine", "custom_skeleton", "search"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_section_composes(kind, experiment):
     cfg = load(kind, *([f"experiment={experiment}"] if experiment else []))
@@ -37,20 +38,20 @@ def test_every_section_composes(kind, experiment):
 def test_smoke_keeps_to_its_own_folders():
     for kind in KINDS:
         for name, value in vars(load(kind, "experiment=smoke")).items():
-            if name.endswith(("_dir", "report", "core", "noise")):
+            if name.endswith(("_dir", "report", "core", "noise")) or kind is Trace and name == "weights":
                 assert str(value).startswith("data/smoke"), f"{kind.__name__}.{name} = {value}"
 
 
 def test_stages_hand_over_where_the_next_one_looks():
     for overlay in ([], ["experiment=smoke"]):
-        simulate, detect, imitate, train, evaluate, stress, export = (load(kind, *overlay) for kind in KINDS)
+        simulate, detect, trace, imitate, train, evaluate, stress, export = (load(kind, *overlay) for kind in KINDS)
         assert simulate.clips_dir.is_relative_to(detect.clips_dir) and imitate.clips_dir == simulate.clips_dir
         assert imitate.poses_dir == detect.poses_dir / simulate.clips_dir.relative_to(detect.clips_dir)
         assert imitate.tracks_dir.is_relative_to(train.poses_dir) and detect.poses_dir.is_relative_to(train.poses_dir)
         assert train.poses_dir == evaluate.poses_dir
         assert train.models_dir == evaluate.models_dir == export.models_dir
         assert export.report == stress.report == evaluate.reports_dir / "evaluate.json"
-        assert stress.models_dir == train.models_dir and stress.detect == detect
+        assert stress.models_dir == train.models_dir and stress.detect == trace.detect == detect
         assert stress.folder == str(simulate.clips_dir.relative_to(detect.clips_dir))
 
 

@@ -150,7 +150,7 @@ def test_two_labels_where_one_is_asked_for_are_refused(tmp_path):
 def test_a_track_of_another_skeleton_is_refused():
     track = Track(np.zeros((40, 19, 4), np.float32), 20.0, (0, 0), "mocap", skeleton="body_19")
     label = Label("a.npz", "ann", None, None, (0.0,) * 4, "side")
-    with pytest.raises(TrackError, match="a.npz: a track of skeleton body_19; the task is hip_thrust_v2"):
+    with pytest.raises(TrackError, match="a.npz: a track of skeleton body_19; the task is hip_thrust_v3"):
         samples_of(track, [label], "gym")
 
 

@@ -201,7 +201,7 @@ import json, sys, torch
 extra = {"metadata.json": ""}
 core = torch.export.load(sys.argv[1], extra_files=extra).module()
 torch.manual_seed(0)
-keypoints = torch.rand(2, 40, 31, 3) * 500
+keypoints = torch.rand(2, 40, 32, 3) * 500
 out = core(keypoints, torch.tensor([30.0, 25.0]), torch.tensor([40, 31]), torch.tensor([float("nan")] * 2))
 assert not any(name == "src" or name.startswith("src.") for name in sys.modules)
 print(json.dumps([json.loads(extra["metadata.json"])["labels"], out[0].tolist()]))
@@ -210,7 +210,7 @@ print(json.dumps([json.loads(extra["metadata.json"])["labels"], out[0].tolist()]
     assert done.returncode == 0, done.stderr[-600:]
     labels, probabilities = json.loads(done.stdout)
     torch.manual_seed(0)
-    keypoints = torch.rand(2, 40, 31, 3) * 500
+    keypoints = torch.rand(2, 40, 32, 3) * 500
     eager = random_core()(keypoints, torch.tensor([30.0, 25.0]), torch.tensor([40, 31])).probabilities
     assert labels == list(FAULT_KEYS)
     torch.testing.assert_close(torch.tensor(probabilities), eager, atol=1e-5, rtol=0)

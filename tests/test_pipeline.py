@@ -15,9 +15,15 @@ SETTINGS_ONLY = {"src/config.py", "src/__init__.py", "src/motion/__init__.py", "
 """Read by every stage, changing no result: the section of conf/config.yaml is tracked instead."""
 
 
+def rests_on(name):
+    """Files of this project that a file imports, directly or not, itself and the weights beside them included."""
+    code = imports(name)
+    return code | {path.replace(".py", ".npz") for path in code if (ROOT / path).with_suffix(".npz").exists()}
+
+
 @cache
 def imports(name):
-    """Files of this project that a file imports, directly or not, itself included."""
+    """The code of ``rests_on``."""
     found = {name}
     for node in ast.walk(ast.parse((ROOT / name).read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("src"):
@@ -40,11 +46,12 @@ def outputs(stage):
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_on_exactly_the_code_it_imports(name):
     code = {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")}
-    assert code == imports(f"src/{name}.py")
+    assert code == rests_on(f"src/{name}.py")
 
 
 def test_tracks_are_made_anew_when_code_that_makes_them_changes():
-    assert {f"src/{name}" for name in CODE} == imports("src/detect.py")
+    assert {f"src/{name}" for name in CODE} == rests_on("src/detect.py")
+    assert "src/video/lumbar.npz" in rests_on("src/detect.py")
 
 
 @pytest.mark.parametrize("name", STAGES)

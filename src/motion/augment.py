@@ -2,19 +2,20 @@
 
 import numpy as np
 
-from src.motion.keypoints import HIP_THRUST, OUTLINE, Floats, middle
+from src.motion.keypoints import HIP_THRUST, SPINE, TRUNK, Floats, middle
 
-OUTLINES = [[HIP_THRUST.index(point) for point in OUTLINE if point.startswith(side)] for side in ("back", "front")]
-FLESH = ((0.0, 0.02, 0.0, 0.02), (0.0, 0.03, -0.02, 0.04))
-"""Back and front outline of other bodies and clothes, trunk lengths towards the front: mean and spread of a constant, and of what
-comes with straight hips. Rendered bodies vary less: on real bridges without a fault the front sinks by 0.05-0.09 to lockout."""
+LAYERS = [[HIP_THRUST.index(point) for point in TRUNK if point.startswith(part)] for part in ("back", "front", SPINE)]
+FLESH = ((0.0, 0.02, 0.0, 0.02), (0.0, 0.03, -0.02, 0.04), (0.0, 0.005, 0.0, 0.005))
+"""Back, front and spine of other bodies and clothes, as a detector sees them, trunk lengths towards the front: mean and spread
+of a constant, and of what comes with straight hips. Rendered skin varies less: on real bridges without a fault the front sinks
+by 0.05-0.09 to lockout. Of the spine real bridges show nothing that rendered people do not: it is moved by little."""
 
 
 def refleshed(keypoints: Floats, rng: np.random.Generator) -> Floats:
-    """Keypoints (T, 31, 3) with the trunk's outline of another body: the low back's own movement stays, soft tissue's changes."""
+    """Keypoints (T, 32, 3) with the trunk of another body: the low back's own movement stays, soft tissue's changes."""
     shoulder, hip, knee = (middle(keypoints, part) for part in ("shoulder", "hip", "knee"))
     chord = hip - shoulder
-    back, front = (keypoints[:, rows, :2] for rows in OUTLINES)
+    back, front = (keypoints[:, rows, :2] for rows in LAYERS[:2])
     normal = np.stack([-chord[:, 1], chord[:, 0]], axis=-1)  # (T, 2), a trunk long
     ahead, behind = (np.nansum((rows - shoulder[:, None]) * normal[:, None]) for rows in (front, back))
     normal *= 1 if ahead >= behind else -1  # towards the front
@@ -22,7 +23,7 @@ def refleshed(keypoints: Floats, rng: np.random.Generator) -> Floats:
     low, high = (np.nanmin(height), np.nanmax(height)) if np.isfinite(height).any() else (0.0, 0.0)
     straight = np.nan_to_num((height - low) / max(float(high - low), 1e-6))  # (T,) 0 at the bottom, 1 at lockout
     changed = keypoints.copy()
-    for rows, (mean, spread, sink, wide) in zip(OUTLINES, FLESH, strict=True):
+    for rows, (mean, spread, sink, wide) in zip(LAYERS, FLESH, strict=True):
         amount = rng.normal(mean, spread) + rng.normal(sink, wide) * straight
         moved = amount[:, None] + rng.normal(0.0, 0.006, len(rows))  # (T, 5)
         changed[:, rows, :2] += np.nan_to_num(moved[..., None] * normal[:, None]).astype(np.float32)

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from src.motion.keypoints import BACK_FRACTIONS, FRONT_FRACTIONS, OUTLINE
+from src.motion.keypoints import BACK_FRACTIONS, FRONT_FRACTIONS, OUTLINE, SPINE
 from src.motion.kinematics import JOINTS, Performance
 from src.motion.limbs import SIDES, feet, two_link
 from src.motion.person import Person, sample_person, sample_setup
-from src.motion.spine import NODES, bend, contour
+from src.motion.spine import MID_LUMBAR, NODES, bend, contour
 
 Array = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ def upright(person: Person) -> dict[str, Array]:
     points = {f"{part}_{n}": deep(rows[:, i]) for part, rows in parts.items() for i, n in enumerate(NODES)}
     sides = (("rear", BACK_FRACTIONS), ("fore", FRONT_FRACTIONS))
     skin = np.concatenate([contour(chest, hip, parts[side], at) for side, at in sides], axis=1)  # (1, 10, 2)
-    points |= {name: deep(skin[:, i]) for i, name in enumerate(OUTLINE)}
+    points |= {name: deep(skin[:, i]) for i, name in enumerate(OUTLINE)} | {SPINE: deep(parts["spine"][:, MID_LUMBAR])}
     up = deep(chest) + np.array([0.02, 0, 1.05 * person.head_m])
     points |= {"neck": deep(chest) + np.array([0, 0, 0.25 * person.head_m]), "head": up}
     points |= {"crown": up + [0, 0, 0.5 * person.head_m], "nose": up + [0.46 * person.head_m, 0, 0], "bar": deep(hip)}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from src.motion.keypoints import OUTLINE, Skeleton, TrackError
+from src.motion.keypoints import TRUNK, Skeleton, TrackError
 
 PARTS = ("shoulder", "hip", "knee", "ankle", "heel", "toe")
 ANGLES = ("hip_deg", "knee_deg", "shin_deg", "trunk_deg", "thigh_deg")
@@ -18,16 +18,16 @@ ANGLES = ("hip_deg", "knee_deg", "shin_deg", "trunk_deg", "thigh_deg")
 the vertical, + = leaning away from the hips; trunk, thigh: pitch above the floor, + = hips above shoulders, knees above hips."""
 
 OUTLINE_SEEN = 0.05
-"""An outline point less seen than this in a sample has no offset there."""
+"""A point of ``TRUNK`` less seen than this in a sample has no offset there."""
 
 FEATURE_NAMES = (
     *(f"{angle} / 45" for angle in ("hip_deg - 180", "knee_deg - 90", "shin_deg", "trunk_deg", "thigh_deg", "lean_deg")),
     "hip above shoulder-knee line", "hip above ankle",
-    *(f"{point} off the chord, trunk lengths x 5" for point in OUTLINE),
-    *(f"{name} against the rep's bottom" for name in (*ANGLES[:4], "hip height", *OUTLINE)),
+    *(f"{point} off the chord, trunk lengths x 5" for point in TRUNK),
+    *(f"{name} against the rep's bottom" for name in (*ANGLES[:4], "hip height", *TRUNK)),
     *(f"{part} {axis} from the mean ankle" for part in PARTS for axis in "xy"),
     *(f"{part} left-right distance" for part in PARTS),
-    *(f"{point} seen" for point in (*PARTS, *OUTLINE)),
+    *(f"{point} seen" for point in (*PARTS, *TRUNK)),
     "log seconds",
     "hip rise over the best of the set, (ratio - 1) x 4",
 )  # fmt: skip
@@ -36,9 +36,9 @@ FEATURE_NAMES = (
 class Pose(NamedTuple):
     """Midpoints of one person, turned to face right. Lengths in body scales, y up, angles in degrees (see ``ANGLES``).
 
-    parts (N, M, 6, 2), spread (N, M, 6) left-right distances, seen (N, M, 16) in [0, 1] for PARTS + OUTLINE,
+    parts (N, M, 6, 2), spread (N, M, 6) left-right distances, seen (N, M, 17) in [0, 1] for PARTS + TRUNK,
     angles (N, M, 5), where ``known`` (N, M, 5) says that their points were seen,
-    offsets (N, M, 10) of OUTLINE from the shoulder-hip chord in chord lengths (+ = front; 0 where unseen),
+    offsets (N, M, 11) of TRUNK from the shoulder-hip chord in chord lengths (+ = front; 0 where unseen),
     height (N, M) of the hips over the shoulder-knee line.
     """
 
@@ -136,12 +136,12 @@ def stand_ins(mid: Tensor, there: Tensor) -> Tensor:
     return torch.stack([shoulder, hip, knee, ankle, heel, toe], dim=2)
 
 
-def off_chord(shoulder: Tensor, hip: Tensor, outline: Tensor) -> Tensor:
-    """Distances (N, M, 10) of outline points (N, M, 10, 2) from the shoulder-hip chord, in its length, + = front."""
+def off_chord(shoulder: Tensor, hip: Tensor, trunk: Tensor) -> Tensor:
+    """Distances (N, M, 11) of points of the trunk (N, M, 11, 2) from the shoulder-hip chord, in its length, + = front."""
     chord = hip - shoulder
     length: Tensor = torch.linalg.vector_norm(chord, dim=-1, keepdim=True).clamp(min=1e-3)  # (N, M, 1)
     normal = torch.stack([-chord[..., 1], chord[..., 0]], dim=-1) / length  # (N, M, 2), front of someone face up
-    distance: Tensor = ((outline - shoulder[:, :, None]) * normal[:, :, None]).sum(dim=-1)
+    distance: Tensor = ((trunk - shoulder[:, :, None]) * normal[:, :, None]).sum(dim=-1)
     return distance / length
 
 
@@ -160,21 +160,21 @@ class Features(nn.Module):
         stand_in = {part: part if part in present else "ankle" for part in PARTS}
         left = [skeleton.index(f"left_{stand_in[part]}") for part in PARTS]
         right = [skeleton.index(f"right_{stand_in[part]}") for part in PARTS]
-        self.used = left + right + [skeleton.index(p) if p in skeleton.points else left[0] for p in OUTLINE]
-        self.has_outline = all(point in skeleton.points for point in OUTLINE)
+        self.used = left + right + [skeleton.index(p) if p in skeleton.points else left[0] for p in TRUNK]
+        self.given = [float(point in skeleton.points) for point in TRUNK]
 
     def pose(self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor) -> Pose:
-        """Midpoints, angles and outline of every sample; only seen points decide facing, scale and origin."""
+        """Midpoints, angles and trunk of every sample; only seen points decide facing, scale and origin."""
         points, seen = resample(keypoints[:, :, self.used].float(), fps_hz.float(), frames, self.frames)
-        left, right, outline = (
+        left, right, along = (
             points[:, :, :6],
             points[:, :, 6:12],
             points[:, :, 12:],
-        )  # (N, M, 6, 2) twice, (N, M, 10, 2)
+        )  # (N, M, 6, 2) twice, (N, M, 11, 2)
         wl, wr = seen[:, :, :6, None], seen[:, :, 6:12, None]  # (N, M, 6, 1)
         mid = stand_ins((left * wl + right * wr) / (wl + wr).clamp(min=1e-9), (wl + wr)[..., 0] > self.unseen)
         seen_mid = torch.maximum(wl, wr)[..., 0]
-        outline_seen = seen[:, :, 12:] * float(self.has_outline)
+        along_seen = seen[:, :, 12:] * torch.tensor(self.given, device=seen.device)
 
         toward = (mid[:, :, 3, 0] - mid[:, :, 0, 0]).mean(dim=1)  # (N) feet minus shoulders
         facing = torch.where(toward >= 0, torch.ones_like(toward), -torch.ones_like(toward))
@@ -185,7 +185,7 @@ class Features(nn.Module):
         scale = scale.clamp(min=1e-3)[:, None, None]  # (N, 1, 1)
         origin = mid[:, :, 3].mean(dim=1)[:, None, None, :]
         parts = (mid - origin) * flip / scale[..., None]
-        outline = (outline - origin) * flip / scale[..., None]
+        along = (along - origin) * flip / scale[..., None]
         apart = torch.linalg.vector_norm(left - right, dim=-1) / scale
         spread = torch.where((wl[..., 0] > self.unseen) & (wr[..., 0] > self.unseen), apart, torch.zeros_like(apart))
 
@@ -207,10 +207,10 @@ class Features(nn.Module):
             there[:, :, 2] & there[:, :, 3],
         )
         known = torch.stack([trunk & thigh, thigh & shank, shank, trunk, thigh], dim=-1)  # (N, M, 5)
-        offsets = off_chord(shoulder, hip, outline)
-        offsets = torch.where(outline_seen > self.outline_seen, offsets.clamp(-1.0, 1.0), torch.zeros_like(offsets))
+        offsets = off_chord(shoulder, hip, along)
+        offsets = torch.where(along_seen > self.outline_seen, offsets.clamp(-1.0, 1.0), torch.zeros_like(offsets))
         height = hip[..., 1] - 0.5 * (shoulder[..., 1] + knee[..., 1])
-        return Pose(parts, spread, torch.cat([seen_mid, outline_seen], dim=2), angles, known, offsets, height)
+        return Pose(parts, spread, torch.cat([seen_mid, along_seen], dim=2), angles, known, offsets, height)
 
     def forward(
         self, keypoints: Tensor, fps_hz: Tensor, frames: Tensor, rise_ratio: Tensor | None = None
@@ -225,12 +225,12 @@ class Features(nn.Module):
         centred = torch.where(pose.known, centred / 45.0, torch.zeros_like(centred))  # (N, M, 5)
         hip, knee, shin, trunk, thigh = centred.unbind(dim=2)  # (N, M) each
         over = shin - trunk.clamp(min=0.0)  # lean beyond what a raised trunk explains
-        outline = pose.offsets * 5.0  # (N, M, 10)
+        offsets = pose.offsets * 5.0  # (N, M, 11)
         bottom = torch.softmax(-12.0 * pose.height, dim=1)[..., None]  # (N, M, 1) weight of the rep's lowest part
-        moving = torch.cat([centred[..., :4], pose.height[..., None], outline], dim=2)  # (N, M, 15)
+        moving = torch.cat([centred[..., :4], pose.height[..., None], offsets], dim=2)  # (N, M, 16)
         there = torch.cat(
             [pose.known[..., :4], pose.known[..., 0:1] | True, pose.seen[..., 6:] > self.outline_seen], dim=2
-        ).float()  # (N, M, 15)
+        ).float()  # (N, M, 16)
         weight = bottom * there
         lowest = (moving * weight).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(min=1e-6)
         against_bottom = (moving - lowest) * there * (weight.sum(dim=1, keepdim=True) > 0.05)
@@ -240,7 +240,7 @@ class Features(nn.Module):
         features = torch.cat(
             [
                 torch.stack([hip, knee, shin, trunk, thigh, over, pose.height, pose.parts[:, :, 1, 1]], dim=2),
-                outline,
+                offsets,
                 against_bottom,
                 pose.parts.reshape(N, M, 12),
                 pose.spread,

@@ -1,6 +1,7 @@
 """A set as a camera saw it: true points, what surrounds them, and which clips and which moments of two sets are alike.
 
-Everything happens in one frame of reference: the camera on the person's left (others are mirrored), lengths in mean limbs.
+Everything happens in one frame of reference: the camera on the person's left (others are mirrored), lengths in mean limbs. Points
+of the trunk lie in the frame of the shoulder-hip chord, since from there detectors measure them: what moves the chord moves them.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.motion.features import PARTS
-from src.motion.keypoints import HIP_THRUST, Track, middle, mirror
+from src.motion.keypoints import HIP_THRUST, TRUNK, Track, middle, mirror
 from src.motion.person import ARMS, LOADS
 
 Array = NDArray[np.float64]
@@ -23,7 +24,7 @@ CLOCK = 0.05
 
 @dataclass(frozen=True)
 class Filmed:
-    """A true track (T, 31, 3) and what surrounds it.
+    """A true track (T, 32, 3) and what surrounds it.
 
     side: where the camera stands, ``left`` or ``right`` of the person. reps: (R, 3) start, top and end in seconds.
     """
@@ -57,10 +58,32 @@ def unit(true: Track) -> float:
 
 
 def stance(filmed: Filmed) -> Array:
-    """True points (T, 31, 2) from the middle between shoulders and knees, in mean limbs."""
+    """True points (T, 32, 2): joints from the middle between shoulders and knees, in mean limbs, the trunk's ``off_chord``."""
     xy = filmed.from_left.keypoints[..., :2].astype(float)
     held: Array = (xy - (middle(xy, "shoulder") + middle(xy, "knee"))[:, None] / 2) / unit(filmed.from_left)
+    held[:, -len(TRUNK) :] = off_chord(xy)
     return held
+
+
+def chord_of(xy: Array) -> tuple[Array, Array, Array]:
+    """Mid-shoulder of points (T, 32, 2), the way from there to mid-hip, and as far at a right angle to it: (T, 2) each."""
+    shoulder, hip = middle(xy, "shoulder"), middle(xy, "hip")
+    chord = hip - shoulder
+    return shoulder, chord, np.stack([chord[:, 1], -chord[:, 0]], axis=-1)
+
+
+def off_chord(xy: Array) -> Array:
+    """The trunk's points (T, 11, 2) of points (T, 32, 2): along the shoulder-hip chord and off it, both in its length."""
+    shoulder, chord, across = chord_of(xy)
+    arm = (xy[:, -len(TRUNK) :] - shoulder[:, None]) / np.maximum((chord**2).sum(-1), 1e-6)[:, None, None]
+    return np.stack([(arm * chord[:, None]).sum(-1), (arm * across[:, None]).sum(-1)], axis=-1)
+
+
+def on_chord(xy: Array, held: Array) -> Array:
+    """The reverse: where points (T, 11, 2) that are ``held`` off the chord lie, by the joints of points (T, 32, 2)."""
+    shoulder, chord, across = chord_of(xy)
+    placed: Array = shoulder[:, None] + held[..., :1] * chord[:, None] + held[..., 1:] * across[:, None]
+    return placed
 
 
 class Timed(NamedTuple):

@@ -60,15 +60,19 @@ OUTLINE = tuple(
     for at in fractions
 )
 """``back_25`` ... ``front_75``: the trunk's outline towards the floor and towards the ceiling of someone lying face up."""
+SPINE = "mid_lumbar"
+"""The third lumbar vertebra: how far it lies off the shoulder-hip chord is what an arched and a tucked low back are judged by."""
+TRUNK = (SPINE, *OUTLINE)
+"""Points without a left and a right, the last ones of ``HIP_THRUST``."""
 
 HIP_THRUST = Skeleton(
-    name="hip_thrust_v2",
+    name="hip_thrust_v3",
     points=(
         "nose", "left_eye", "right_eye", "left_ear", "right_ear",
         "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
         "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
         "left_heel", "right_heel", "left_toe", "right_toe",
-        *OUTLINE,
+        *TRUNK,
     ),
     bones=(
         ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"),
@@ -80,8 +84,7 @@ HIP_THRUST = Skeleton(
         ("right_ankle", "right_heel"), ("right_heel", "right_toe"),
     ),
 )  # fmt: skip
-"""COCO-17, heels, toes, and ten optional points on the trunk's outline. In its predecessor ``hip_thrust_31`` they lay elsewhere
-and ended above the seat."""
+"""COCO-17, heels, toes, and optionally the spine and ten points on the trunk's outline. ``hip_thrust_v2`` had no spine."""
 
 SKELETONS = {HIP_THRUST.name: HIP_THRUST}
 
@@ -145,7 +148,7 @@ class Track:
 
 
 def middle(keypoints: NDArray[Float], part: str) -> NDArray[Float]:
-    """Point (T, 2) midway between the left and the right ``part`` of HIP_THRUST points (T, 31, 2 or more); NaN without both."""
+    """Point (T, 2) midway between the left and the right ``part`` of HIP_THRUST points (T, 32, 2 or more); NaN without both."""
     left, right = (keypoints[:, HIP_THRUST.index(f"{side}_{part}"), :2] for side in ("left", "right"))
     half: NDArray[Float] = ((left + right) / 2).astype(keypoints.dtype)
     return half

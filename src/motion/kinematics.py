@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from src.motion.cycle import Curves, Severity, Tempo, play, sample_severity, sample_tempo
 from src.motion.faults import FAULTS, judge
-from src.motion.keypoints import BACK_FRACTIONS, FRONT_FRACTIONS, HIP_THRUST, OUTLINE
+from src.motion.keypoints import BACK_FRACTIONS, FRONT_FRACTIONS, HIP_THRUST, OUTLINE, SPINE
 from src.motion.limbs import arms, behind_thigh, feet, head, knees
 from src.motion.person import Person, Setup, sample_setup
 from src.motion.spine import CHEST, MID_LUMBAR, NODES, Trunk, bend, contour, lumbar_offset
@@ -28,7 +28,7 @@ STEEPEST_DEG = 56.0
 JOINTS = HIP_THRUST.points + EXTRA
 """Names of ``Performance.joints``.
 
-The skeleton's 31 points first, then head centre, hands, bar ends, spine and skin.
+The skeleton's 32 points first, then head centre, hands, bar ends, spine and skin.
 """
 
 
@@ -207,7 +207,9 @@ def _joints(
     fore = contour(shoulder, hip, placed["fore"], FRONT_FRACTIONS)
     points = {"left_hip": hips[:, 0], "right_hip": hips[:, 1], "left_knee": knee[:, 0], "right_knee": knee[:, 1]}
     skin = np.concatenate([rear, fore], axis=1)  # (T, 10, 2)
-    points |= {name: _deep(skin[:, i]) for i, name in enumerate(OUTLINE)}
+    points |= {name: _deep(skin[:, i]) for i, name in enumerate(OUTLINE)} | {
+        SPINE: _deep(placed["spine"][:, MID_LUMBAR])
+    }
     points |= {
         f"{part}_{n}": _deep(placed[part][:, i]) for part in ("spine", "rear", "fore") for i, n in enumerate(NODES)
     }
@@ -236,7 +238,7 @@ def _angles(perf_joints: Array) -> dict[str, Array]:
         "hip": trunk_thigh_deg(shoulder, hip, knee), "knee": np.mean(bends, axis=0),
         "shin": np.rad2deg(np.arctan2(ankle[:, 0] - knee[:, 0], knee[:, 2] - ankle[:, 2])),
         "trunk": np.rad2deg(np.arctan2(hip[:, 2] - shoulder[:, 2], np.abs(hip[:, 0] - shoulder[:, 0]))),
-        "lumbar": lumbar_offset(shoulder[:, plane], hip[:, plane], get[f"spine_{NODES[MID_LUMBAR]}"][:, plane]),
+        "lumbar": lumbar_offset(shoulder[:, plane], hip[:, plane], get[SPINE][:, plane]),
         "rise": hip[:, 2],
     }  # fmt: skip
 

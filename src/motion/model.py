@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from src.motion.coordinates import Coordinates, Shown
 from src.motion.features import ANGLES, OUTLINE_SEEN, PARTS, Features, Pose
 from src.motion.heads import HEADS
-from src.motion.keypoints import BACK_FRACTIONS
+from src.motion.keypoints import BACK_FRACTIONS, OUTLINE, SPINE, TRUNK
 from src.motion.task import HIP_THRUSTS, Task, views_of
 
 INPUTS = ("keypoints", "fps_hz", "frames", "rise_ratio")
@@ -151,9 +151,9 @@ class ViewLimits(nn.Module):
     """How far each fault can be judged (N, L): the camera stands sideways enough, and what carries the fault was seen.
 
     The camera's angle shows in the left-right distance of shoulders and hips, about 0.4 body scales together from the
-    side and 1.0 from 45 degrees; lumbar faults also need the outline of the back, in ``BACK_SEEN`` of samples and points, and a
-    trunk that is level at lockout: of bridges on the floor their claims are unproven. The network adds what it has learnt of
-    plates.
+    side and 1.0 from 45 degrees; lumbar faults also need the spine, the outline of the back in ``BACK_SEEN`` of samples and
+    points, and a trunk that is level at lockout: of bridges on the floor their claims are unproven. The network adds what it
+    has learnt of plates.
     """
 
     widest: Tensor
@@ -164,7 +164,7 @@ class ViewLimits(nn.Module):
         views = [views_of(label) for label in labels]
         widest = [WIDEST.get(seen_from, ANY_WIDTH) for seen_from in views]
         self.register_buffer("widest", torch.tensor(widest))
-        self.blades = len(PARTS)
+        self.spine, self.blades = (len(PARTS) + TRUNK.index(point) for point in (SPINE, OUTLINE[0]))
         self.seat = self.blades + sum(at <= 1.0 for at in BACK_FRACTIONS)
         self.outline_seen, self.back_seen = OUTLINE_SEEN, BACK_SEEN
         self.level_deg, self.trunk = LEVEL_DEG, ANGLES.index("trunk_deg")
@@ -181,6 +181,7 @@ class ViewLimits(nn.Module):
             pose.angles[:, :, self.trunk].sort(dim=1).values[:, 4 * pose.angles.size(1) // 5]
         )  # (N), of the highest fifth
         level = torch.sigmoid((self.level_deg - pitch) / 1.5)[:, None]
+        back = back * (pose.seen[:, :, self.spine] > self.outline_seen).float().mean(dim=1)[:, None]
         return sideways * joints * (1.0 - self.needs_back + self.needs_back * back * level)
 
 

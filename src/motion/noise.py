@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.motion.features import PARTS
-from src.motion.filmed import CHAIN, Filmed, Timed, same_moment, stance, timed, unit
-from src.motion.keypoints import HIP_THRUST, OUTLINE, Floats, Track, TrackError, middle, mirror
+from src.motion.filmed import CHAIN, Filmed, Timed, off_chord, on_chord, same_moment, stance, timed, unit
+from src.motion.keypoints import HIP_THRUST, TRUNK, Floats, Track, TrackError, middle, mirror
 from src.motion.person import ARMS
 
 Array = NDArray[np.float64]
 
+SCENE = 6
+"""How many ``causes`` are of the scene: the first ones."""
 WILD = 0.5
 """Errors beyond this many mean limbs (a swap, somebody else) count as this much in the regression."""
 RIDGE = 15.0
@@ -41,37 +43,52 @@ ALIKE = np.array([0.10, 0.10, 0.10, 0.25, 0.5, *[0.7] * len(ARMS)])
 
 
 def causes(filmed: Filmed) -> Array:
-    """What errors may follow from (T, P): 1, camera, load, limbs, left-right distances, the outline's depth, what plates hide.
+    """What errors may follow from (T, P): 1, camera, load, depth of ``TRUNK``, what plates hide, limbs, left-right distances.
 
     Of a hidden point the detector knows nothing: its error then undoes the very pose that the true point has.
     """
-    hidden = (filmed.from_left.keypoints[..., 2] < 1).astype(float)  # (T, 31)
+    hidden = (filmed.from_left.keypoints[..., 2] < 1).astype(float)  # (T, 32)
     xy, size = filmed.from_left.keypoints[..., :2].astype(float), unit(filmed.from_left)
     mid, frames = {part: middle(xy, part) for part in PARTS}, len(xy)
     limbs = (*pairwise(CHAIN), ("ankle", "heel"), ("ankle", "toe"))
     steps = [(mid[b] - mid[a]) / size for a, b in limbs]
     left, right = (xy[:, [HIP_THRUST.index(f"{side}_{part}") for part in PARTS]] for side in ("left", "right"))
     apart = ((left - right) / size).reshape(frames, -1)
-    chord = mid["hip"] - mid["shoulder"]
-    normal = np.stack([chord[:, 1], -chord[:, 0]], -1) / np.maximum((chord**2).sum(-1, keepdims=True), 1e-6)
-    depth = ((xy[:, -len(OUTLINE) :] - mid["shoulder"][:, None]) * normal[:, None]).sum(-1)  # (T, 10) chords
+    depth = off_chord(xy)[..., 1]  # (T, 11)
     place = filmed.place()
     plates = [place[2], float(filmed.load == "barbell"), place[2] * (filmed.load == "barbell")]
     scene = np.tile([1.0, place[0], place[1], *plates], (frames, 1))
     pose, hips, skin = (
         np.concatenate(steps, axis=1),
         hidden[:, [HIP_THRUST.index("left_hip")]],
-        hidden[:, -len(OUTLINE) :],
+        hidden[:, -len(TRUNK) :],
     )
-    return np.concatenate([scene, pose, apart, depth, hips, hips * pose, skin, skin * depth], axis=1)
+    return np.concatenate([scene, depth, skin, skin * depth, pose, apart, hips, hips * pose], axis=1)
+
+
+def allowed(causes_: int) -> NDArray[np.bool_]:
+    """Which of so many ``causes`` the error of each point may follow from (P, 32).
+
+    Of the trunk's points these are the scene, their own depth, and whether plates hide them: all others, with some dozens of
+    clips to learn from, drown what the detector makes of a vertebra that moves.
+    """
+    may = np.ones((causes_, len(HIP_THRUST)), bool)
+    may[SCENE:, -len(TRUNK) :] = False
+    may[SCENE : SCENE + 3 * len(TRUNK), -len(TRUNK) :] = np.tile(np.eye(len(TRUNK), dtype=bool), (3, 1))
+    return may
 
 
 def errors(filmed: Filmed, seen: Track) -> Floats:
-    """Errors (T, 31, 3) of a detected track: x, y in mean limbs, and the score itself; NaN where nothing was seen."""
+    """Errors (T, 32, 3) of a detected track: x, y in mean limbs (of the trunk's points ``off_chord``), and the score itself.
+
+    NaN where nothing was seen.
+    """
     true, found = filmed.from_left, seen if filmed.side == "left" else mirror(seen)
     rows = np.round(found.seconds * true.fps_hz).astype(int).clip(max=len(true.keypoints) - 1)
     zoom = true.size_px[0] / found.size_px[0]  # large pictures are scaled down while decoding
-    off = (zoom * found.keypoints[..., :2] - true.keypoints[rows, :, :2]) / unit(true)
+    xy = true.keypoints[..., :2].astype(float)
+    off = (zoom * found.keypoints[..., :2] - xy[rows]) / unit(true)
+    off[:, -len(TRUNK) :] = off_chord(found.keypoints.astype(float)[..., :2]) - off_chord(xy[rows])
     both: Floats = np.concatenate([off, found.keypoints[..., 2:]], axis=-1).astype(np.float32)
     return both
 
@@ -95,9 +112,9 @@ def smooth(rows: Array, width: float) -> Array:
 
 @dataclass(frozen=True)
 class Donor:
-    """What the regression left of one clip: slow and quick errors (T, 31, 2), scores (T, 31), the clip's place and reps.
+    """What the regression left of one clip: slow and quick errors (T, 32, 2), scores (T, 32), the clip's place and reps.
 
-    guess: (T, 31, 2) where the detector put each point but for the quick part, measured as ``stance``; hidden: (T, 31) 1 where
+    guess: (T, 32, 2) where the detector put each point but for the quick part, measured as ``stance``; hidden: (T, 32) 1 where
     plates hide it; phase: (T,) of the rep, see ``Timed``.
     """
 
@@ -119,13 +136,13 @@ class Donor:
 
 @dataclass(frozen=True)
 class Noise:
-    """A fitted detector: ``weights`` (P, 31, 2) of ``causes``, and the donors."""
+    """A fitted detector: ``weights`` (P, 32, 2) of ``causes``, and the donors."""
 
     weights: Array
     donors: tuple[Donor, ...]
 
     def observe(self, filmed: Filmed, rng: np.random.Generator) -> Floats:
-        """Keypoints (T, 31, 3) that the detector might have reported for these true points."""
+        """Keypoints (T, 32, 3) that the detector might have reported for these true points."""
         (alike, chance), (jittery, odds) = self._donors(filmed), self._donors(filmed, filmed.true.fps_hz)
         drawn, quick = int(rng.choice(len(alike), p=chance)), jittery[int(rng.choice(len(jittery), p=odds))]
         true, size, slow = filmed.from_left, unit(filmed.from_left), alike[drawn]
@@ -138,11 +155,13 @@ class Noise:
         off = np.einsum("tp,pkc->tkc", causes(filmed), self.weights)
         lent = np.stack([between(d.slow, at) for d, at in zip(alike, moments, strict=True)])
         off = off + mixed(lent, chance, drawn, rng)
-        both = between(slow.hidden, moment) * (true.keypoints[..., 2] < 1)  # (T, 31)
+        both = between(slow.hidden, moment) * (true.keypoints[..., 2] < 1)  # (T, 32)
         guessed = smooth(both.astype(float), SLOW_S * true.fps_hz)[..., None]
         off = np.where(guessed > 0, off + guessed * (between(slow.guess, moment) - stance(filmed) - off), off)
         off = off + np.nan_to_num(quick.quick[free])
-        seen = np.concatenate([true.keypoints[..., :2] + size * off, between(slow.scores, moment)[..., None]], axis=-1)
+        xy = true.keypoints[..., :2] + size * off
+        xy[:, -len(TRUNK) :] = on_chord(xy, stance(filmed)[:, -len(TRUNK) :] + off[:, -len(TRUNK) :])
+        seen = np.concatenate([xy, between(slow.scores, moment)[..., None]], axis=-1)
         seen[~np.isfinite(seen[..., 0])] = (np.nan, np.nan, 0.0)
         track = Track(seen.astype(np.float32), true.fps_hz, true.size_px, "simulated")
         return (track if filmed.side == "left" else mirror(track)).keypoints
@@ -178,7 +197,7 @@ class Noise:
 
 
 def mixed(lent: Floats, chance: Array, drawn: int, rng: np.random.Generator) -> Floats:
-    """Errors (T, 31, 2) with the mean and covariance of the donors' (D, T, 31, 2), missing where the drawn one's are.
+    """Errors (T, 32, 2) with the mean and covariance of the donors' (D, T, 32, 2), missing where the drawn one's are.
 
     So few clips say so much about errors that a network would learn them by heart if they came again as they were.
     """
@@ -242,7 +261,7 @@ def _rest(filmed: Filmed, seen: Track, error: Floats, explained: Array) -> Donor
 
 
 def _ridge(causes_: list[Array], errors_: list[Array]) -> Array:
-    """Weights (P, 31, 2): every clip counts alike, every cause but the first is held down in units of its own spread."""
+    """Weights (P, 32, 2): every clip counts alike, every cause but the first is held down in units of its own spread."""
     x = np.concatenate(causes_)
     spread = np.maximum(x.std(axis=0), 1e-6)
     spread[0] = 1.0
@@ -251,11 +270,12 @@ def _ridge(causes_: list[Array], errors_: list[Array]) -> Array:
     y = np.clip(np.concatenate(errors_).reshape(len(x), -1), -WILD, WILD)
     z, held = (x - centre) / spread, RIDGE * np.eye(x.shape[1])
     held[0, 0] = 1e-6
-    weights = np.zeros((x.shape[1], y.shape[1]))
+    weights, may = np.zeros((x.shape[1], y.shape[1])), allowed(x.shape[1]).repeat(2, axis=1)
     for j, column in enumerate(y.T):
-        there = np.isfinite(column)
-        left = z[there].T * share[there]
-        weights[:, j] = np.linalg.solve(left @ z[there] + held, left @ column[there])
+        there, own = np.isfinite(column), np.flatnonzero(may[:, j])
+        rows = z[there][:, own]
+        left = rows.T * share[there]
+        weights[own, j] = np.linalg.solve(left @ rows + held[np.ix_(own, own)], left @ column[there])
     weights /= spread[:, None]
     weights[0] -= centre @ weights
     return weights.reshape(-1, len(HIP_THRUST), 2)

@@ -31,8 +31,8 @@ STATUSES = {
 DOUBTFUL = ("no_person", "several_people", "too_short", "low_confidence", "unreadable")
 """Those that say that reps cannot be counted, or that nobody should rely on their number."""
 
-FORMAT = 3
-"""Version of an exported core's inputs and outputs; 2 added ``rise_ratio``, 3 moved the outline's points."""
+FORMAT = 4
+"""Version of an exported core's inputs and outputs; 2 added ``rise_ratio``, 3 moved the outline's points, 4 added the spine."""
 MIN_CLIP_S = 1.0
 MIN_FOUND = 0.3
 """Share of frames that must hold a person."""

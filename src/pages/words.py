@@ -160,7 +160,7 @@ def cues(fault: Fault, reps: Sequence[RepVerdict]) -> list[str]:
         words = QUANTITY_WORDS.get(cue.quantity, QUANTITIES[cue.quantity].partition(";")[0])
         unit = "°" if cue.quantity.endswith("_deg") else ""
         if cue.quantity not in MEASURED:
-            lines.append(f"{words}: no joint angle shows it; the network reads the trunk's outline")
+            lines.append(f"{words}: no joint angle shows it; the network reads spine and outline of the trunk")
             continue
         values = [v for rep in reps if np.isfinite(v := float(getattr(rep.measures, cue.quantity)))]
         digits = 0 if unit else 2

@@ -29,8 +29,10 @@ LIMITS = """- All people in these numbers are simulated, as keypoints or as rend
 - Labels are the simulator's truth under the limits above. These limits are working values, not calibrated on labelled footage.
 - Reps that were not found are missing from the tables per rep; the sentence above each table says how many. `stress.md`
   counts them with probability 0: its column "before" is what a user meets.
-- `overarch` and `tuck` show in the trunk's outline only, and are judged where three fifths of the back are seen (stratum "back
-  seen"): plates and arms hide it, and a loose shirt does so unnoticed.
+- `overarch` and `tuck` hardly move the joints. They are judged by the outline of the back and by one point on the spine, which a
+  regression learnt on other rendered people estimates from the pose network's features: that it holds for real bodies and clothes
+  is not measured. They are judged where three fifths of the back are seen (stratum "back seen"): plates and arms hide it, and a
+  loose shirt does so unnoticed.
 - Neither is judged in bridges on the floor, by the trunk's pitch at lockout: too few of them were rendered to prove a claim.
 - A plate over the near hip hides `overarch`, `tuck` and `partial_range`, one over the near knee or ankle `feet_too_far`: there
   such reps have no label, and the model should call the fault not observable (the tables say how often it is decided).

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from src.motion.keypoints import HIP_THRUST, Floats
 from src.video import engine as engines
+from src.video import tflite
 from src.video.crop import NATIVE, Bytes, Doubles, crop, project
+from src.video.lumbar import Lumbar, Singles, sampled
 
 DETECTOR_PX, LANDMARK_PX = 224, 256
 STRIDES_PX = {8: 2, 16: 2, 32: 6}
@@ -74,12 +76,16 @@ class Pose:
     presence: (B,) the network's pose flag 0..1; below 0.5 nobody is there.
     masks: (B, 256, 256) logits in crop px, above 0 is person; None when not asked for.
     regions: (B, 5) what the crops showed.
+    around, spine: (B, G, C) what the network saw around the trunk, and (B, 1, 3) the vertebra in crop px that ``lumbar`` reads
+    off it; None like the masks.
     """
 
     points: Doubles
     presence: Doubles
     masks: Tensor | None
     regions: Doubles
+    around: Singles | None = None
+    spine: Doubles | None = None
 
 
 def region(hips: Doubles, rims: Doubles) -> Doubles:
@@ -172,8 +178,9 @@ class BlazePose:
 
         detector = engines.Source(folder / "pose_detection.tflite", (0, 1), DETECTOR_PX, 127.5, 1)
         self.detector = load(detector, "fp32" if precision == "bf16" else precision)  # regions feel bf16 the most
-        self.landmarks = landmarks(0, 1, 3)
-        self.outlined = landmarks(0, 1, 3, 2) if masks else None
+        self.landmarks = landmarks(0, 1, tflite.HEAT)
+        self.outlined = landmarks(0, 1, tflite.HEAT, 2, tflite.FEATURES) if masks else None
+        self.lumbar = Lumbar.load()
         self.anchors = anchors()
 
     @property
@@ -214,13 +221,18 @@ class BlazePose:
     def look(self, frames: Frames, regions: Doubles, masks: bool = False) -> Pose:
         """Landmarks, and masks if wanted and loaded, of the person in one region (B, 5) of each frame (B, H, W, 3)."""
         network = self.outlined if masks and self.outlined is not None else self.landmarks
-        raw, presence, heatmaps, *mask = network(crop(self.upload(frames), regions, LANDMARK_PX, "edge"))
+        raw, presence, heatmaps, *more = network(crop(self.upload(frames), regions, LANDMARK_PX, "edge"))
         raw = raw.view(-1, POINTS, 5)  # x, y, z, visibility, presence
         spots = refine(raw[..., :2] / LANDMARK_PX, heatmaps).cpu().double().numpy() * LANDMARK_PX
         visibility = raw[..., 3:4].sigmoid().cpu().double().numpy()
         points = np.concatenate([project(spots, regions, LANDMARK_PX), visibility], -1)
         points = np.where(regions[:, 4, None, None] < 0, points[:, MIRROR], points)
-        return Pose(points, presence[:, 0].cpu().double().numpy(), mask[0][..., 0] if mask else None, regions)
+        present = presence[:, 0].cpu().double().numpy()
+        if not more:
+            return Pose(points, present, None, regions)
+        mask, features = more
+        around = sampled(features, spots, LANDMARK_PX)
+        return Pose(points, present, mask[..., 0], regions, around, self.lumbar.locate(around, spots))
 
     def static(self, frames: Frames) -> Pose:
         """The best person of every frame on its own; where nobody is found points are NaN and presence is 0."""
@@ -236,11 +248,11 @@ class BlazePose:
         return Pose(points, presence, None, regions)
 
 
-def keypoints(points: NDArray[np.floating], outline: NDArray[np.floating] | None = None) -> Floats:
-    """BlazePose points (T, 33 or more, 3) -> keypoints (T, 31, 3), the last ten from ``outline`` (T, 10, 3) or NaN."""
+def keypoints(points: NDArray[np.floating], trunk: NDArray[np.floating] | None = None) -> Floats:
+    """BlazePose points (T, 33 or more, 3) -> keypoints (T, 32, 3), the last eleven from ``trunk`` (T, 11, 3) or NaN."""
     ours = np.full((len(points), len(HIP_THRUST), 3), np.nan, np.float32)
     ours[:, [HIP_THRUST.index(name) for name in LANDMARKS]] = points[:, list(LANDMARKS.values())]
-    if outline is not None:
-        ours[:, len(LANDMARKS) :] = outline
+    if trunk is not None:
+        ours[:, len(LANDMARKS) :] = trunk
     ours[..., 2] = np.where(np.isfinite(ours[..., 0]), ours[..., 2], 0)
     return ours

@@ -18,7 +18,7 @@ FULL_SWING = 0.1
 
 
 def choose(tracks: Sequence[Floats], count: int, fps_hz: float, size_px: tuple[int, int], detector: str) -> Track:
-    """The likeliest lifter of candidates (T, 31, 3), T = ``count``, and how many stood equal; all NaN without any."""
+    """The likeliest lifter of candidates (T, 32, 3), T = ``count``, and how many stood equal; all NaN without any."""
     ranks = np.array([rank(track, fps_hz) for track in tracks])
     if not len(ranks) or not ranks.max() > 0:
         return Track(absent(count), fps_hz, size_px, detector, people=0)
@@ -40,14 +40,14 @@ def pair(apart: NDArray[np.floating], near: float, lost: NDArray[np.bool_]) -> d
 
 
 def absent(count: int) -> Floats:
-    """Keypoints (T, 31, 3) of nobody."""
+    """Keypoints (T, 32, 3) of nobody."""
     nobody = np.full((count, len(HIP_THRUST), 3), np.nan, np.float32)
     nobody[..., 2] = 0
     return nobody
 
 
 def rank(track: Floats, fps_hz: float) -> float:
-    """How likely keypoints (T, 31, 3) are the lifter's: lying, hips rising and falling evenly, present; then size."""
+    """How likely keypoints (T, 32, 3) are the lifter's: lying, hips rising and falling evenly, present; then size."""
     hips, shoulders, ankles = (middle(track, joint) for joint in ("hip", "shoulder", "ankle"))
     present = np.isfinite(hips[:, 0]) & np.isfinite(shoulders[:, 0]) & np.isfinite(ankles[:, 0])
     if not present.any():

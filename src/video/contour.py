@@ -1,4 +1,4 @@
-"""The trunk's outline from the person mask: the only carrier of what the low back does.
+"""The trunk's outline from the person mask: the edge on which a low back shows.
 
 From points on the chord mid-shoulder -> mid-hip, and on its way on below the seat, a ray goes out along the normal, to the back
 and to the front, until the mask ends.
@@ -41,17 +41,17 @@ def outline(masks: Tensor, points: Doubles) -> Doubles:
     chest, hips = points[:, SHOULDERS].mean(1), points[:, HIPS].mean(1)  # (B, 2)
     chord = hips - chest
     trunk = np.maximum(np.hypot(*chord.T), 1e-6)
-    back = _back(points, chord / trunk[:, None])
+    back = backwards(points, chord / trunk[:, None])
     starts = chest[:, None] + np.array(BACK_FRACTIONS + FRONT_FRACTIONS)[:, None] * chord[:, None]  # (B, 10, 2)
     normals = np.repeat(np.stack([back, -back], 1), (len(BACK_FRACTIONS), len(FRONT_FRACTIONS)), 1)  # (B, 10, 2)
     distances, scores = _edges(masks, starts, normals, trunk)
     ends = starts + distances[..., None] * normals
-    hidden = _arms(points, seen, starts, ends, trunk) | _frontal(points, trunk)[:, None] | ~np.isfinite(distances)
+    hidden = _arms(points, seen, starts, ends, trunk) | frontal(points, trunk)[:, None] | ~np.isfinite(distances)
     return np.concatenate([np.where(hidden[..., None], np.nan, ends), np.where(hidden, 0, scores)[..., None]], -1)
 
 
-def _back(points: Doubles, along: Doubles) -> Doubles:
-    """Unit normals (B, 2) of the chord towards the back."""
+def backwards(points: Doubles, along: Doubles) -> Doubles:
+    """Unit normals (B, 2), towards the back, of a shoulder-hip chord that runs ``along`` (B, 2); landmarks (B, 33 or more, 2)."""
     normal = np.stack([-along[:, 1], along[:, 0]], -1)
     shin = points[:, ANKLES].mean(1) - points[:, KNEES].mean(1)
     shin = shin / np.maximum(np.linalg.norm(shin, axis=-1, keepdims=True), 1e-6)
@@ -88,8 +88,8 @@ def _sample(masks: Tensor, at: Doubles) -> Doubles:
     return values
 
 
-def _frontal(points: Doubles, trunk: Doubles) -> NDArray[np.bool_]:
-    """Frames (B,) that look at the chest."""
+def frontal(points: Doubles, trunk: Doubles) -> NDArray[np.bool_]:
+    """Which frames (B,) of landmarks (B, 33, 2) look at the chest, by ``trunk`` (B,), its length."""
     across = points[:, SHOULDERS[0]] - points[:, SHOULDERS[1]]
     frontal: NDArray[np.bool_] = np.hypot(*across.T) > FRONTAL * trunk
     return frontal

@@ -227,7 +227,14 @@ def _openvino_model(model: Any, source: Source) -> Any:
     """The wanted outputs of a TFLite file's model, for crops uint8 in batches of any size."""
     from openvino import Type, opset13, preprocess
 
-    model = openvino.Model([model.get_results()[i] for i in source.outputs], model.get_parameters(), source.path.stem)
+    results = model.get_results()
+    if len(results) > tflite.HEAT:
+        node = results[tflite.HEAT].input_value(0).get_node()
+        while node.get_type_name() != "Convolution":
+            node = node.input_value(0).get_node()
+        features = opset13.transpose(node.input_value(0), opset13.constant(np.array([0, 2, 3, 1])))  # (B, 64, 64, 48)
+        results.append(opset13.result(features))
+    model = openvino.Model([results[i] for i in source.outputs], model.get_parameters(), source.path.stem)
     for op in model.get_ops():
         if op.get_type_name() == "Reshape":  # the file fixes B = 1 in the target
             shape = np.array([-1, *list(op.output(0).shape)[1:]], np.int64)

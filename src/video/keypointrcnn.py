@@ -88,7 +88,7 @@ def link(people: list[list[tuple[int, Floats]]], found: Floats, frame: int, fps_
 
 
 def _whole(person: list[tuple[int, Floats]], count: int) -> Floats:
-    """Keypoints (T, 31, 3), NaN where the person was not seen and for what COCO lacks."""
+    """Keypoints (T, 32, 3), NaN where the person was not seen and for what COCO lacks."""
     track = absent(count)
     for frame, points in person:
         track[frame, :COCO] = points

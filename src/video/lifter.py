@@ -5,9 +5,10 @@ work on the landmarks of one block, the next is decoded and looked through for p
 of ``BLOCK`` (192 frames: 530 MB at 720p), whatever the clip's length; else only keypoints stay.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from src.video.crop import Bytes, Doubles, inverse, project
 from src.video.engine import callers
 
 Frames = Iterable[tuple[Bytes, NDArray[np.floating]]]
+Watch = Callable[[NDArray[np.int64], Floats, Pose], None]
+"""Told, from any thread, of every batch of landmarks: frame numbers (B,), keypoints (B, 32, 3), and what they were made of."""
 BLOCK = 64
 KEY_EVERY = 8
 STEADY_S = 0.5
@@ -116,7 +119,14 @@ def _mean(weights: Doubles, rows: Doubles) -> Doubles:
     return means
 
 
-def follow(pose: BlazePose, frames: Frames, fps_hz: float, size_px: tuple[int, int], batch: int = 8) -> Track:
+def follow(
+    pose: BlazePose,
+    frames: Frames,
+    fps_hz: float,
+    size_px: tuple[int, int],
+    batch: int = 8,
+    watch: Watch | None = None,
+) -> Track:
     """Track of the lifter in frames uint8 (B, H, W, 3) RGB at a constant rate; ``people`` is 0 when nobody is found."""
     people: list[Person] = []
     waiting: tuple[int, list[Bytes]] | None = None
@@ -125,10 +135,10 @@ def follow(pose: BlazePose, frames: Frames, fps_hz: float, size_px: tuple[int, i
     with callers(pose.threads) as pool:
         for start, block in blocks(frames):
             _keys(pose, people, start, block, fps_hz, batch)
-            newer = _landmarks(pool, pose, people, *waiting, fps_hz, batch) if waiting else []
+            newer = _landmarks(pool, pose, people, *waiting, fps_hz, batch, watch) if waiting else []
             _finish(older)
             older, waiting, count = newer, (start, block), start + len(block)
-        _finish(older + (_landmarks(pool, pose, people, *waiting, fps_hz, batch) if waiting else []))
+        _finish(older + (_landmarks(pool, pose, people, *waiting, fps_hz, batch, watch) if waiting else []))
     return choose([_whole(p, count) for p in people if p.pieces], count, fps_hz, size_px, pose.name)
 
 
@@ -215,6 +225,7 @@ def _landmarks(
     block: Sequence[Bytes],
     fps_hz: float,
     batch: int,
+    watch: Watch | None,
 ) -> list[Future[None]]:
     """Jobs that put keypoints of the likely lifters on every frame of a block into their pieces, a job per batch."""
     numbers = np.arange(start, start + len(block))
@@ -225,7 +236,9 @@ def _landmarks(
         piece = person.pieces[start] = absent(len(block))
         for i in range(0, len(seen), batch):
             rows = seen[i : i + batch]
-            jobs.append(pool.submit(_fill, pose, person.heading, piece, rows, [block[t] for t in rows], regions[rows]))
+            told = partial(watch, start + rows) if watch else None
+            shown = [block[t] for t in rows], regions[rows]
+            jobs.append(pool.submit(_fill, pose, person.heading, piece, rows, *shown, told))
     return jobs
 
 
@@ -236,19 +249,23 @@ def _fill(
     rows: NDArray[np.int64],
     frames: Sequence[Bytes],
     regions: Doubles,
+    told: Callable[[Floats, Pose], None] | None,
 ) -> None:
     """Keypoints of frames (B, H, W, 3) in regions (B, 5) into rows (B,) of a piece, where the person is there and lies right."""
     look = pose.look(frames, regions, masks=True)
     there = (look.presence >= MIN_SCORE) & ~wrong_way(lies(look.points), heading)
     piece[rows[there]] = posed(look)[there]
+    if told:
+        told(piece[rows], look)
 
 
 def posed(pose: Pose) -> Floats:
-    """Keypoints (B, 31, 3) of a pose, with the trunk's outline where masks were asked for."""
-    if pose.masks is None:
+    """Keypoints (B, 32, 3) of a pose, with spine and outline of the trunk where masks were asked for."""
+    if pose.masks is None or pose.spine is None:
         return keypoints(pose.points)
     spots = inverse(pose.points[..., :2], pose.regions, LANDMARK_PX)
-    trunk = outline(pose.masks, np.concatenate([spots, pose.points[..., 2:]], -1))
+    skin = outline(pose.masks, np.concatenate([spots, pose.points[..., 2:]], -1))
+    trunk = np.concatenate([pose.spine, skin], 1)  # (B, 11, 3)
     trunk[..., :2] = project(trunk[..., :2], pose.regions, LANDMARK_PX)
     return keypoints(pose.points, trunk)
 
@@ -266,7 +283,7 @@ def _likely(people: list[Person], first: int, end: int) -> list[Person]:
 
 
 def _whole(person: Person, count: int) -> Floats:
-    """Keypoints (T, 31, 3) of all frames, NaN where the person was not looked at."""
+    """Keypoints (T, 32, 3) of all frames, NaN where the person was not looked at."""
     track = absent(count)
     for start, piece in person.pieces.items():
         track[start : start + len(piece)] = piece

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from src.motion.keypoints import OUTLINE, SKELETONS, Track
+from src.motion.keypoints import SKELETONS, TRUNK, Track
 from src.motion.measure import Measures
 from src.video import clips
 from src.video.anonymous import CHAIN, centre, head_circles, hide, pixel
@@ -98,7 +98,7 @@ def save_jpeg(path: Path, picture: Picture) -> None:
 
 
 def skeleton(picture: Picture, keypoints: NDArray[np.float32], name: str) -> Picture:
-    """Bones and joints (K, 3) drawn into a picture (H, W, 3): left orange, right blue, the trunk's outline white; dark rims."""
+    """Bones and joints (K, 3) drawn into a picture (H, W, 3): left orange, right blue, spine and outline white; dark rims."""
     body, unit = SKELETONS[name], line_px(picture)
     places = {point: pixel(xy) for point, xy in zip(body.points, keypoints, strict=True) if np.isfinite(xy[0])}
     bones = [(a, b) for a, b in body.bones if a in places and b in places]
@@ -107,7 +107,7 @@ def skeleton(picture: Picture, keypoints: NDArray[np.float32], name: str) -> Pic
             colour = colours[side(a, b)] if colours else INK
             cv2.line(picture, places[a], places[b], colour, 2 * unit + extra, cv2.LINE_AA)
     for point, place in places.items():
-        if point in OUTLINE or any(point in bone for bone in bones):
+        if point in TRUNK or any(point in bone for bone in bones):
             cv2.circle(picture, place, 2 * unit, INK, -1, cv2.LINE_AA)
             cv2.circle(picture, place, 2 * unit - max(1, unit // 2), COLOURS[side(point, point)], -1, cv2.LINE_AA)
     return picture

@@ -26,6 +26,8 @@ OPERATORS = {
     17: "max_pool", 22: "reshape", 23: "resize", 34: "pad", 124: "densify",
 }  # fmt: skip
 DTYPES = {0: np.float32, 1: np.float16, 2: np.int32}
+HEAT, FEATURES = 3, 5
+"""Outputs of the landmark network: its heatmap, and one that the file does not name, the features which that is read from."""
 INDEX_DTYPES = {1: np.int32, 2: np.uint16, 3: np.uint8}
 SAME = 0
 ACTIVATIONS = {0: "none", 1: "relu", 3: "relu6"}
@@ -170,6 +172,8 @@ class Reader:
         self.tensors, self.operators = graph.tables(0), graph.tables(3)
         self.inputs, self.outputs = ([int(i) for i in graph.array(field)] for field in (1, 2))
         self.made_by = {int(op.array(2)[0]): op for op in self.operators}
+        if len(self.outputs) > HEAT:
+            self.outputs.append(int(self.made_by[self.outputs[HEAT]].array(1)[0]))
 
     def kind(self, op: Table) -> str:
         """Operator name; a ``WeightsError`` gives the code of one that is not built here."""
@@ -295,6 +299,6 @@ def load(path: Path, outputs: Sequence[int]) -> Graph:
 
     ``outputs`` are positions in the file's list of outputs. Detector: 0 boxes (B, 2254, 12), 1 logits (B, 2254, 1).
     Landmarks: 0 points (B, 195), 1 pose flag (B, 1) in 0..1, 2 mask logits (B, 256, 256, 1), 3 heatmap logits
-    (B, 64, 64, 39), 4 world points (B, 117).
+    (B, 64, 64, 39), 4 world points (B, 117), 5 what the heatmap is read from (B, 64, 64, 48).
     """
     return Reader(read(path)).graph(outputs).eval()

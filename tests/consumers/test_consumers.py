@@ -35,7 +35,7 @@ for path in sys.argv[1:]:
 SCRIPTED, COMPILED = REPLAY.replace("UNKNOWN", ""), REPLAY.replace("UNKNOWN", ', torch.tensor([float("nan")])')
 REFUSED = """
 try:  # a view whose frames do not follow each other in memory
-    core(torch.rand(8, 2, 31, 3).transpose(0, 1), torch.rand(2), torch.tensor([8, 8]), torch.rand(2))
+    core(torch.rand(8, 2, 32, 3).transpose(0, 1), torch.rand(2), torch.tensor([8, 8]), torch.rand(2))
 except RuntimeError as error:
     print(str(error).splitlines()[0])
 """

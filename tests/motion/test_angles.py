@@ -39,6 +39,6 @@ def test_what_was_not_seen_is_missing_and_nothing_else():
 
 @pytest.mark.parametrize("frames", [0, 5])
 def test_a_clip_without_a_person_has_rows_without_angles(frames):
-    track = Track(np.full((frames, 31, 3), np.nan, np.float32), 30.0, (64, 48), "none", 0)
+    track = Track(np.full((frames, 32, 3), np.nan, np.float32), 30.0, (64, 48), "none", 0)
     angles = frame_angles(track)
     assert angles.shape == (frames, len(ANGLES)) and np.isnan(angles).all()

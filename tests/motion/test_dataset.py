@@ -151,10 +151,10 @@ def test_clips_in_subfolders_and_with_equal_stems_keep_their_own_labels(tmp_path
 
 def test_collate_pads_with_nan_and_says_how_much_is_real():
     ones = np.ones(4, np.float32)
-    rows = [(np.full((t, 31, 3), t, np.float32), 10.0 * t, ones * t, t / 5, -ones * t, ones / t) for t in (2, 5, 3)]
+    rows = [(np.full((t, 32, 3), t, np.float32), 10.0 * t, ones * t, t / 5, -ones * t, ones / t) for t in (2, 5, 3)]
     batch = collate(rows)
     assert (
-        batch.keypoints.shape == (3, 5, 31, 3)
+        batch.keypoints.shape == (3, 5, 32, 3)
         and batch.frames.tolist() == [2, 5, 3]
         and batch.fps_hz.tolist() == [20, 50, 30]
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from src.motion.dataset import cut
 from src.motion.features import ANGLES, FEATURE_NAMES, Features, resample
-from src.motion.keypoints import BACK_FRACTIONS, HIP_THRUST, Skeleton, TrackError, mirror
+from src.motion.keypoints import BACK_FRACTIONS, HIP_THRUST, OUTLINE, Skeleton, TrackError, mirror
 from src.motion.reps import find_reps
 
 FEATURES = Features(HIP_THRUST, 64)
@@ -50,8 +50,9 @@ def test_the_shin_is_positive_with_far_feet(shin_deg, facing):
 
 @pytest.mark.parametrize("facing", [-1, 1])
 def test_the_outline_has_a_front_and_a_back(facing):
-    offsets = FEATURES.pose(*tensors(thrust(1, facing=facing))).offsets[0]
+    spine, offsets = FEATURES.pose(*tensors(thrust(1, facing=facing))).offsets[0].split([1, len(OUTLINE)], dim=1)
     back = len(BACK_FRACTIONS)
+    np.testing.assert_allclose(spine, 0.0, atol=0.01)
     np.testing.assert_allclose(offsets[:, :back], -0.09 / 0.52, atol=0.01)
     np.testing.assert_allclose(offsets[:, back:], 0.11 / 0.52, atol=0.01)
 
@@ -183,7 +184,7 @@ def test_hiding_an_outline_point_moves_only_its_own_features_and_to_nothing():
     rep = find_reps(track)[0]
     whole = cut(track, rep).copy()
     k = HIP_THRUST.index("back_55")
-    whole[:, 21:] = whole[:, 11:12] * 0.4 + whole[:, 5:6] * 0.6  # ten outline points somewhere on the trunk
+    whole[:, 21:] = whole[:, 11:12] * 0.4 + whole[:, 5:6] * 0.6  # spine and outline somewhere on the trunk
     whole[:, 21:, 2] = 1.0
     hidden = whole.copy()
     middle = slice(len(whole) // 3, 2 * len(whole) // 3)

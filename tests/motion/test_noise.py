@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.motion.camera import sample_camera, true_track
-from src.motion.filmed import Filmed, Timed, same_moment, stance, timed, unit
-from src.motion.keypoints import HIP_THRUST, Track, TrackError, mirror
+from src.motion.filmed import Filmed, Timed, off_chord, on_chord, same_moment, stance, timed, unit
+from src.motion.keypoints import HIP_THRUST, SPINE, TRUNK, Track, TrackError, mirror
 from src.motion.kinematics import sample_performance
-from src.motion.noise import ALIKE, Noise, between, causes, errors, fit, mixed, smooth
+from src.motion.noise import ALIKE, SCENE, Noise, allowed, between, causes, errors, fit, mixed, smooth
 from src.motion.person import ARMS, sample_person
 
 SHIFT = 0.1
@@ -53,6 +53,47 @@ def test_what_the_detector_does_is_done_to_others(noise):
         assert abs(np.median(off[:, hip, 0]) - SHIFT) < 0.02 and abs(np.median(off[:, 13, 0])) < 0.02
         assert 0.005 < np.std(off[:, 13, 1]) < 0.02
         np.testing.assert_allclose(seen.keypoints[:, 1:, 2], 0.7)
+
+
+def test_the_trunk_is_measured_from_the_chord_that_the_joints_give():
+    shot = filmed(3)
+    xy, moved = (shot.from_left.keypoints[..., :2].astype(float).copy() for _ in range(2))
+    for part, step in (("shoulder", (5.0, -8.0)), ("hip", (9.0, 4.0))):
+        moved[:, [HIP_THRUST.index(f"{side}_{part}") for side in ("left", "right")]] += step
+    moved[:, -len(TRUNK) :] = on_chord(moved, off_chord(xy))
+    np.testing.assert_allclose(on_chord(xy, off_chord(xy)), xy[:, -len(TRUNK) :], atol=1e-6)
+    keypoints = np.concatenate([moved, np.ones((*moved.shape[:2], 1))], axis=-1).astype(np.float32)
+    seen = Track(keypoints, shot.true.fps_hz, shot.true.size_px, "d")
+    off = errors(shot, seen if shot.side == "left" else mirror(seen))
+    assert np.abs(off[:, -len(TRUNK) :, :2]).max() < 1e-3 < 0.02 < np.abs(off[:, 11, :2]).max()
+
+
+def test_a_spine_that_is_seen_too_still_is_imitated_so():
+    """A detector that sees half of what the vertebra moves: so it is with people whom it never met."""
+
+    def damped(shot):
+        keypoints = shot.from_left.keypoints.copy()
+        xy = keypoints[..., :2].astype(float)
+        held = off_chord(xy)
+        held[:, 0, 1] = held[:, 0, 1].mean() + 0.5 * (held[:, 0, 1] - held[:, 0, 1].mean())
+        keypoints[:, -len(TRUNK) :, :2] = on_chord(xy, held)
+        track = Track(keypoints, shot.true.fps_hz, shot.true.size_px, "d")
+        return track if shot.side == "left" else mirror(track)
+
+    shots = [filmed(seed) for seed in range(40)]
+    noise = fit([(shot, damped(shot)) for shot in shots[:30]])
+    slopes = []
+    for shot in shots[30:]:
+        seen = Track(noise.observe(shot, np.random.default_rng(0)), shot.true.fps_hz, shot.true.size_px, "s")
+        true, found = (t.keypoints[..., :2].astype(float) for t in (shot.true, seen))
+        slopes.append(np.polyfit(off_chord(true)[:, 0, 1], off_chord(found)[:, 0, 1], 1)[0])
+    assert TRUNK[0] == SPINE and 0.3 < np.median(slopes) < 0.8
+
+
+def test_an_error_of_the_trunk_follows_from_few_things():
+    may = allowed(causes(filmed(0)).shape[1])
+    assert may[:, : -len(TRUNK)].all()
+    assert (may[:, -len(TRUNK) :].sum(axis=0) == SCENE + 3).all() and may[:SCENE].all()
 
 
 def test_left_and_right_are_the_same_to_the_detector(noise):

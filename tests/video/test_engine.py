@@ -14,7 +14,7 @@ WEIGHTS = ROOT / "data/weights"
 MAKER = runpy.run_path(str(ROOT / "tests/golden/make_blazepose.py"))
 SOURCES = {
     "detector": engine.Source(WEIGHTS / "pose_detection.tflite", (0, 1), 224, 127.5, 1),
-    "landmarks and masks": engine.Source(WEIGHTS / "pose_landmark_full.tflite", (0, 1, 3, 2), 256, 255, 0),
+    "landmarks and masks": engine.Source(WEIGHTS / "pose_landmark_full.tflite", (0, 1, 3, 2, 5), 256, 255, 0),
 }
 
 

@@ -29,7 +29,7 @@ def frames(count):
 
 def test_random_weights_run_and_find_nobody(weights):
     track = keypointrcnn.follow(small(weights), frames(2), 30.0, (64, 48))
-    assert track.keypoints.shape == (2, 31, 3) and track.detector == keypointrcnn.DETECTOR
+    assert track.keypoints.shape == (2, 32, 3) and track.detector == keypointrcnn.DETECTOR
     assert track.people == 0 and np.isnan(track.keypoints[..., :2]).all()
 
 

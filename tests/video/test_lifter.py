@@ -4,7 +4,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from src.motion.keypoints import HIP_THRUST
+from src.motion.keypoints import HIP_THRUST, SPINE
 from src.video import choice, lifter
 from src.video.blazepose import HIP_CENTRE, RIM, Detections, Pose
 
@@ -117,7 +117,7 @@ def test_nobody_is_all_nan():
 
 
 def test_no_frames_is_an_empty_track():
-    assert lifter.follow(FakePose(lambda t: []), iter(()), FPS_HZ, SIZE_PX).keypoints.shape == (0, 31, 3)
+    assert lifter.follow(FakePose(lambda t: []), iter(()), FPS_HZ, SIZE_PX).keypoints.shape == (0, 32, 3)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -229,13 +229,14 @@ def test_a_drift_is_no_rhythm():
     assert choice.periodicity(np.linspace(0, 3, 300), FPS_HZ) < 0.2
 
 
-def test_masks_give_the_outline():
+def test_masks_give_the_outline_and_the_spine_comes_with_them():
     points = lifting(45)[None]
     points[0, [25, 26], :2] = (280, 270)
     region = np.array([[200.0, 300, 400, 0, 1]])
     masks = torch.full((1, 256, 256), -5.0)
     masks[:, 100:148, 20:220] = 5
-    keypoints = lifter.posed(Pose(points, np.ones(1), masks, region))[0]
+    keypoints = lifter.posed(Pose(points, np.ones(1), masks, region, None, np.array([[[128.0, 64.0, 1.0]]])))[0]
+    assert keypoints[HIP_THRUST.index(SPINE)].tolist() == [200.0, 200.0, 1.0]
     back, front = (keypoints[HIP_THRUST.index(n)] for n in ("back_55", "front_50"))
     assert back[1] > 300 > front[1] and back[2] > 0.8 and front[2] > 0.8
 
@@ -249,6 +250,16 @@ def test_feet_taken_for_the_head_leave_gaps_not_a_turned_lifter():
         track.keypoints[:, HIP_THRUST.index("left_hip"), 0] - track.keypoints[:, HIP_THRUST.index("left_shoulder"), 0]
     )
     assert np.isnan(across[60:90]).all() and (across[:60] > 0).all() and (across[90:] > 0).all()
+
+
+def test_who_watches_is_told_of_every_batch_of_the_track():
+    told = []
+    track = lifter.follow(
+        FakePose(lambda t: [lifting(t)]), frames(100), FPS_HZ, SIZE_PX, 8, lambda *batch: told.append(batch)
+    )
+    rows = {int(n): points for numbers, keypoints, _ in told for n, points in zip(numbers, keypoints, strict=True)}
+    assert sorted(rows) == list(range(100)) and all(len(numbers) == len(look.points) <= 8 for numbers, _, look in told)
+    assert all(np.array_equal(points, track.keypoints[n], equal_nan=True) for n, points in rows.items())
 
 
 def test_who_sits_up_is_not_turned():
