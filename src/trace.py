@@ -21,7 +21,8 @@ from rich.progress import track as progress
 from src.config import Detect, Trace, run_stage
 from src.detect import CODE, settled
 from src.motion.faults import FAULTS
-from src.motion.keypoints import HIP_THRUST, SPINE, Floats, Track, middle
+from src.motion.filmed import off_chord
+from src.motion.keypoints import SPINE, TRUNK, Floats, Track, middle
 from src.motion.labels import LabelError, Row, read_table
 from src.video import clips, lifter
 from src.video.blazepose import BlazePose, Pose
@@ -42,7 +43,7 @@ ADVICE = "run python -m src.simulate experiment=spine"
 
 @dataclass(frozen=True)
 class Look:
-    """One clip: what the network saw around the trunk (n, G, C) at ``seconds`` (n,), and the true ``offsets`` (n,).
+    """One clip: what the network saw around the trunk (n, G, C) at ``seconds`` (n,), and the true ``offset`` (n,).
 
     rows: the clip's rows of ``truth.csv``, one per rep.
     """
@@ -60,13 +61,9 @@ class Look:
 
 def offsets(true: Track) -> Array:
     """How far the mid-lumbar vertebra lies in front of the shoulder-hip chord (T,), in its length, as the camera sees it."""
-    xy = true.keypoints.astype(float)
-    shoulder, hip, vertebra = middle(xy, "shoulder"), middle(xy, "hip"), xy[:, HIP_THRUST.index(SPINE), :2]
-    chord, arm = hip - shoulder, vertebra - shoulder
-    facing = np.sign((middle(xy, "ankle") - shoulder)[:, 0].sum())  # 1: feet right of the shoulders
-    offset: Array = (
-        facing * (chord[:, 1] * arm[:, 0] - chord[:, 0] * arm[:, 1]) / (chord**2).sum(-1)
-    )  # y grows downwards
+    xy = true.keypoints[..., :2].astype(float)
+    facing = np.sign((middle(xy, "ankle") - middle(xy, "shoulder"))[:, 0].sum())  # 1: feet right of the shoulders
+    offset: Array = facing * off_chord(xy)[:, TRUNK.index(SPINE), 1]
     return offset
 
 
@@ -92,9 +89,7 @@ def look_at(
         assert look.around is not None
         ours = lifted[numbers]
         same = np.isfinite(ours[:, 0, 0]) & (np.nan_to_num(keypoints) == np.nan_to_num(ours)).all((1, 2))
-        around |= {
-            int(numbers[i]): look.around[i] for i in np.flatnonzero(same)
-        }  # others are somebody beside the lifter
+        around |= {int(numbers[i]): look.around[i] for i in np.flatnonzero(same)}  # the rest shows somebody else
     chosen = [number for number in wanted(rows, fps_hz) if number in around]
     if not chosen:
         return np.zeros((0, 1, 1), np.float16), np.zeros(0, np.int64), fps_hz
@@ -139,10 +134,8 @@ def looks(cfg: Trace) -> Iterator[Look]:
         around, frames, fps_hz = found
         if len(frames):
             true = Track.load((cfg.clips_dir / "truth" / clip).with_suffix(".npz"))
-            offset = offsets(true)[
-                np.round(frames / fps_hz * true.fps_hz).astype(int).clip(max=len(true.keypoints) - 1)
-            ]
-            yield Look(around, frames / fps_hz, offset, rows)
+            at = np.round(frames / fps_hz * true.fps_hz).astype(int).clip(max=len(true.keypoints) - 1)
+            yield Look(around, frames / fps_hz, offsets(true)[at], rows)
 
 
 def sums(look: Look) -> tuple[Array, Array]:
