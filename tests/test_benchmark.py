@@ -235,7 +235,7 @@ def test_peers_have_the_published_size_and_look_at_all_of_a_sequence():
     torch.manual_seed(0)
     graph, gru = (make(HIP_THRUST, 4).eval() for make in (GraphNetwork, Recurrent))
     assert 1.3e6 < parameters(graph) < 1.5e6
-    assert parameters(gru) == 3 * 128 * (93 + 3 * 128 + 4) + 4 * 129
+    assert parameters(gru) == 3 * 128 * (96 + 3 * 128 + 4) + 4 * 129
     assert [block.time.norm.num_features for block in graph.blocks] == 4 * [64] + 3 * [128] + 3 * [256]
     keypoints = sequences(2, 30, 0, CPU)[0]
     assert graph.blocks(torch.zeros(1, 3, 30, 31)).shape == (1, 256, 8, 31)

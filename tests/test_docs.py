@@ -33,6 +33,7 @@ OWN_PARSERS = ("predict", "import_labels", "benchmark")
 NOT_RUN = {
     "make train": "hours; with EXPERIMENT=smoke the same stages run below",
     "make train EXPERIMENT=full": "hours",
+    "make spine": "half an hour; tests/test_trace.py looks at a rendered lifter and fits the regression",
     "make proof": "an hour; tests/test_simulate.py renders such people, tests/test_evaluate.py asks them",
     "make test": "that is these tests",
     "make setup": "installs from the package registry",

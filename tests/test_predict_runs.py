@@ -290,10 +290,10 @@ def test_trc_holds_the_keypoints_with_y_upwards(whole):
     track = Track.load(whole / "poses/a.mp4.npz")
     lines = [line.split("\t") for line in (whole / "poses/a.mp4.trc").read_text().splitlines()]
     facts = dict(zip(lines[1], lines[2], strict=True))
-    assert facts["NumFrames"] == str(len(track.keypoints)) and facts["NumMarkers"] == "31" and facts["Units"] == "px"
+    assert facts["NumFrames"] == str(len(track.keypoints)) and facts["NumMarkers"] == "32" and facts["Units"] == "px"
     assert float(facts["DataRate"]) == pytest.approx(track.fps_hz) and lines[3][2] == "nose"
     rows = lines[6:]
-    assert len(rows) == len(track.keypoints) and {len(row) for row in rows} == {2 + 3 * 31}
+    assert len(rows) == len(track.keypoints) and {len(row) for row in rows} == {2 + 3 * 32}
     column, t = 2 + 3 * 11, 5  # left hip
     assert lines[3][column] == "left_hip"
     x, y, _ = track.keypoints[t, 11]
