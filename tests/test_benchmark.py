@@ -238,7 +238,7 @@ def test_peers_have_the_published_size_and_look_at_all_of_a_sequence():
     assert parameters(gru) == 3 * 128 * (96 + 3 * 128 + 4) + 4 * 129
     assert [block.time.norm.num_features for block in graph.blocks] == 4 * [64] + 3 * [128] + 3 * [256]
     keypoints = sequences(2, 30, 0, CPU)[0]
-    assert graph.blocks(torch.zeros(1, 3, 30, 31)).shape == (1, 256, 8, 31)
+    assert graph.blocks(torch.zeros(1, 3, 30, 32)).shape == (1, 256, 8, 32)
     for network in (graph, gru):
         with torch.no_grad():
             before = network(keypoints)
