@@ -95,7 +95,10 @@ def truth_rows(perf: Performance, camera: Camera, clip: str, subject: str, loose
 
 
 def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
-    """Render the clips of one of ``everybody`` into ``folder`` and true tracks into ``folder/truth``; returns the rows."""
+    """Render the clips of one of ``everybody`` into ``folder`` and the truth into ``folder/truth``; returns the rows.
+
+    A true track carries ``Performance.lumbar`` (T,), which no camera shows, as ``lumbar``.
+    """
     from src.video.render import render_clip, sample_look
 
     split, seed = everybody(cfg)[number - 1]
@@ -117,7 +120,7 @@ def person_clips(cfg: Simulate, folder: Path, number: int) -> Rows:
         camera = sample_camera(perf.joints[:, :21], fps_hz, size_px, view, rng)
         look = sample_look(rng)
         render_clip(perf, camera, look, folder / clip, int(rng.choice(cfg.crfs)))
-        true_track(perf, camera).save(folder / "truth" / f"{Path(clip).stem}.npz")
+        true_track(perf, camera).save(folder / "truth" / f"{Path(clip).stem}.npz", lumbar=perf.lumbar)
         labels += label_rows(perf, camera, clip, subject, split)
         truth += truth_rows(perf, camera, clip, subject, look.outfit.loose_m)
     return labels, truth

@@ -1,11 +1,13 @@
 """Learn to read the spine off the pose network: ``python -m src.trace``, on rendered people of its own (``make spine``).
 
-What the landmark network saw around the trunk is put beside the true place of the mid-lumbar vertebra; a ridge regression from
-one to the other becomes ``src/video/lumbar.npz``, a part of the detector like the networks themselves. These people take part in
-nothing else, so that it is a stranger to everybody whom the pipeline trains or tests on.
+What the landmark network saw around the trunk is put beside how far the mid-lumbar vertebra truly lay off the shoulder-hip chord:
+in the body, since what a camera shows depends on where it stands. A ridge regression from one to the other becomes
+``src/video/lumbar.npz``, a part of the detector like the networks themselves. These people take part in nothing else, so that it
+is a stranger to everybody whom the pipeline trains or tests on.
 """
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,8 +23,7 @@ from rich.progress import track as progress
 from src.config import Detect, Trace, run_stage
 from src.detect import CODE, settled
 from src.motion.faults import FAULTS
-from src.motion.filmed import off_chord
-from src.motion.keypoints import SPINE, TRUNK, Floats, Track, middle
+from src.motion.keypoints import Floats
 from src.motion.labels import LabelError, Row, read_table
 from src.video import clips, lifter
 from src.video.blazepose import BlazePose, Pose
@@ -45,6 +46,7 @@ ADVICE = "run python -m src.simulate experiment=spine"
 class Look:
     """One clip: what the network saw around the trunk (n, G, C) at ``seconds`` (n,), and the true ``offset`` (n,).
 
+    offset: of the vertebra before the chord, trunk lengths, see ``Performance.lumbar``.
     rows: the clip's rows of ``truth.csv``, one per rep.
     """
 
@@ -59,12 +61,15 @@ class Look:
         return self.around.reshape(len(self.around), -1).astype(float)
 
 
-def offsets(true: Track) -> Array:
-    """How far the mid-lumbar vertebra lies in front of the shoulder-hip chord (T,), in its length, as the camera sees it."""
-    xy = true.keypoints[..., :2].astype(float)
-    facing = np.sign((middle(xy, "ankle") - middle(xy, "shoulder"))[:, 0].sum())  # 1: feet right of the shoulders
-    offset: Array = facing * off_chord(xy)[:, TRUNK.index(SPINE), 1]
-    return offset
+def offsets(path: Path, seconds: Array) -> Array:
+    """``Performance.lumbar`` of a rendered clip at some times (n,), from the file of its true track."""
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            lumbar, fps_hz = z["lumbar"], float(z["fps_hz"])
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise LabelError(f"{path}: no true offsets of the spine ({error}); {ADVICE}") from error
+    at: Array = lumbar[np.round(seconds * fps_hz).astype(int).clip(max=len(lumbar) - 1)]
+    return at
 
 
 def wanted(rows: Sequence[Row], fps_hz: float) -> list[int]:
@@ -97,9 +102,10 @@ def look_at(
 
 
 def stamp() -> str:
-    """Hash of the code that features depend on: the detector's, without the regression itself."""
-    files = (Path(__file__), *(Path(__file__).parent / name for name in CODE if name.endswith(".py")))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    """Hash of the code that features depend on: which frames are looked at and the detector, without the regression itself."""
+    files = (Path(__file__).parent / name for name in CODE if name.endswith(".py"))
+    here = "".join(inspect.getsource(part) for part in (wanted, look_at)) + f"{EVERY_S} {BEFORE_S} {NEAR_TOP_S}"
+    return hashlib.sha256(b"".join([here.encode(), *(path.read_bytes() for path in files)])).hexdigest()[:16]
 
 
 def recalled(path: Path) -> tuple[NDArray[np.float16], Numbers, float] | None:
@@ -133,9 +139,8 @@ def looks(cfg: Trace) -> Iterator[Look]:
             keep(kept, *found)
         around, frames, fps_hz = found
         if len(frames):
-            true = Track.load((cfg.clips_dir / "truth" / clip).with_suffix(".npz"))
-            at = np.round(frames / fps_hz * true.fps_hz).astype(int).clip(max=len(true.keypoints) - 1)
-            yield Look(around, frames / fps_hz, offsets(true)[at], rows)
+            seconds = frames / fps_hz
+            yield Look(around, seconds, offsets((cfg.clips_dir / "truth" / clip).with_suffix(".npz"), seconds), rows)
 
 
 def sums(look: Look) -> tuple[Array, Array]:

@@ -8,10 +8,9 @@ from src import trace
 from src.config import Simulate, Trace, load
 from src.motion.camera import sample_camera, true_track
 from src.motion.faults import FAULTS
-from src.motion.kinematics import JOINTS, sample_performance
+from src.motion.kinematics import sample_performance
 from src.motion.labels import LabelError
 from src.motion.person import sample_person
-from src.motion.spine import lumbar_offset
 from src.simulate import everybody
 from src.video.lumbar import Lumbar
 
@@ -75,14 +74,23 @@ def test_too_few_people_are_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_true_offset_in_the_picture_is_that_of_the_body(seed):
+def test_the_true_offset_is_that_of_the_body_by_which_faults_are_judged(seed, tmp_path):
     rng = np.random.default_rng(seed)
+    perf = sample_performance(sample_person(rng), 2, 30.0, rng)
+    camera = sample_camera(perf.joints[:, :21], 30.0, (640, 360), "side", rng)
+    true_track(perf, camera).save(tmp_path / "true.npz", lumbar=perf.lumbar)
+    for rep in perf.reps:
+        near = rep.top_s + np.arange(-3, 4) / 30
+        judged_by = trace.offsets(tmp_path / "true.npz", near).mean() - perf.neutral_lumbar
+        assert abs(judged_by - rep.quantities["lumbar_top"]) < 1e-6
+
+
+def test_a_true_track_without_the_spine_is_named(tmp_path):
+    rng = np.random.default_rng(1)
     perf = sample_performance(sample_person(rng), 1, 10.0, rng)
-    camera = sample_camera(perf.joints[:, :21], 10.0, (640, 360), "side", rng)
-    joints = {name: perf[name] for name in JOINTS if name.endswith(("shoulder", "hip")) or name == "mid_lumbar"}
-    shoulder, hip = ((joints[f"left_{part}"] + joints[f"right_{part}"]) / 2 for part in ("shoulder", "hip"))
-    planar = [points[:, [0, 2]] for points in (shoulder, hip, joints["mid_lumbar"])]
-    assert np.abs(trace.offsets(true_track(perf, camera)) - lumbar_offset(*planar)).max() < 0.03
+    true_track(perf, sample_camera(perf.joints[:, :21], 10.0, (640, 360), "side", rng)).save(tmp_path / "old.npz")
+    with pytest.raises(LabelError, match="old.npz: no true offsets of the spine.*run python -m src.simulate"):
+        trace.offsets(tmp_path / "old.npz", np.zeros(1))
 
 
 def test_frames_are_looked_at_around_the_reps_and_their_lockouts():
@@ -98,7 +106,7 @@ def test_a_rendered_lifter_is_looked_at_once(lifter, tmp_path, monkeypatch):
     rng = np.random.default_rng(11)
     perf = sample_performance(sample_person(rng), 2, 10.0, rng)
     true_track(perf, sample_camera(perf.joints[:, :21], 10.0, (256, 144), "side", rng)).save(
-        tmp_path / "truth/lifter.npz"
+        tmp_path / "truth/lifter.npz", lumbar=perf.lumbar
     )
     lines = [",".join(trace.TABLE)]
     lines += [
@@ -108,7 +116,7 @@ def test_a_rendered_lifter_is_looked_at_once(lifter, tmp_path, monkeypatch):
     (tmp_path / "truth.csv").write_text("\n".join(lines) + "\n")
     (first,) = trace.looks(cfg)
     assert first.around.shape == (len(first.seconds), PLACES, 48) and len(first.offset) == len(first.seconds) > 10
-    monkeypatch.setattr(trace, "look_at", lambda *_: pytest.fail("the features of this clip were there"))
+    monkeypatch.setattr(trace.lifter, "follow", lambda *_: pytest.fail("the features of this clip were there"))
     (again,) = trace.looks(cfg)
     assert np.array_equal(first.around, again.around) and len(first.rows) == 2
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -125,14 +125,15 @@ class Track:
         """Times (T,) of the rows."""
         return np.arange(len(self.keypoints), dtype=np.float32) / np.float32(self.fps_hz)
 
-    def save(self, path: Path) -> None:
-        """Write a compressed ``.npz`` in one step: a reader never meets half a file."""
+    def save(self, path: Path, **more: NDArray[Any]) -> None:
+        """Write a compressed ``.npz`` in one step: a reader never meets half a file. ``load`` leaves ``more`` arrays alone."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
-        np.savez_compressed(
-            part, keypoints=self.keypoints.astype(np.float32), fps_hz=np.float64(self.fps_hz), size_px=np.array(self.size_px),
-            detector=np.array(self.detector), people=np.array(self.people), skeleton=np.array(self.skeleton),
-        )  # fmt: skip
+        arrays: dict[str, Any] = {
+            "keypoints": self.keypoints.astype(np.float32), "fps_hz": np.float64(self.fps_hz), "size_px": np.array(self.size_px),
+            "detector": np.array(self.detector), "people": np.array(self.people), "skeleton": np.array(self.skeleton),
+        }  # fmt: skip
+        np.savez_compressed(part, **arrays | more)
         part.replace(path)
 
     @classmethod

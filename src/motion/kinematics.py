@@ -65,6 +65,11 @@ class Performance:
         """One point (T, 3)."""
         return self.joints[:, JOINTS.index(name)]
 
+    @property
+    def lumbar(self) -> Array:
+        """Mid-lumbar point before the shoulder-hip chord (T,), trunk lengths: of the body, whatever the camera makes of it."""
+        return _angles(self.joints)["lumbar"]
+
 
 def place(trunk: Trunk, setup: Setup, trunk_m: float, pitch: Array) -> dict[str, Array]:
     """The trunk (T frames) pitched by (T,) rad about the bench's edge, in the plane (x, z); + = hips down.

@@ -130,7 +130,7 @@ COLLECTION_MADE = (
     "Nobody was filmed. `python -m src.simulate` draws a person, a bench, a load, a set of reps with faults of chosen "
     "severity and a camera, computes the movement, renders it and encodes H.264. A label is 1 or 0 only where the true "
     "angles are clearly past the limits of `src/motion/faults.py`, else empty. `truth.csv` holds those angles per rep, "
-    "`truth/` the true keypoints. The same settings and seed give the same files."
+    "`truth/` the true keypoints, and the vertebra's offset over time. The same settings and seed give the same files."
 )
 COLLECTION_OWN = (
     "Who was filmed, how they agreed and what they were told is not recorded here: keep it with whoever is responsible for "

@@ -2,8 +2,8 @@
 
 None of BlazePose's landmarks lies on the spine, and joints and mask hardly tell an arched from a tucked back. The features
 from which the network reads its heatmaps know more: a ridge regression turns them, sampled on a grid around the
-shoulder-hip chord, into the vertebra's distance from that chord. ``lumbar.npz`` holds its weights, which ``src.trace``
-fitted on rendered people of its own.
+shoulder-hip chord, into the vertebra's distance from that chord in the body. ``lumbar.npz`` holds its weights, which
+``src.trace`` fitted on rendered people of its own.
 """
 
 from dataclasses import dataclass
