@@ -26,14 +26,14 @@ from src.motion.camera import Camera, sample_camera, sample_size, sample_view, t
 from src.motion.dataset import cut
 from src.motion.faults import FAULTS, QUANTITIES
 from src.motion.features import FEATURE_NAMES, Features
-from src.motion.filmed import CHAIN, Filmed
+from src.motion.filmed import CHAIN, Filmed, as_in_body
 from src.motion.keypoints import HIP_THRUST, OUTLINE, SPINE, Track, middle
 from src.motion.kinematics import Performance, sample_performance
 from src.motion.labels import read_table
 from src.motion.noise import Noise, fit
 from src.motion.person import sample_person
 from src.motion.reps import Rep
-from src.motion.truth import severity
+from src.motion.truth import severity, true_track_of
 from src.simulate import Rows, fill, label_rows, truth_rows
 
 Array = NDArray[np.float64]
@@ -76,7 +76,7 @@ def load_seen(cfg: Imitate) -> list[Seen]:
         rows = list(group)
         first, stem = rows[0], Path(clip).stem
         reps = np.array([[float(row[key]) for key in ("start_s", "top_s", "end_s")] for row in rows])
-        true = Track.load(cfg.clips_dir / "truth" / f"{stem}.npz")
+        true = as_in_body(*true_track_of(cfg.clips_dir / "truth" / f"{stem}.npz"))
         filmed = Filmed(true, first["side"], float(first["plate_m"]), first["load"], first["arms"], reps)
         path = cfg.poses_dir / f"{stem}.npz"
         track = Track.load(path) if path.exists() else None
@@ -95,7 +95,8 @@ def filmed_by(perf: Performance, camera: Camera) -> Filmed:
     """A performance as a camera would show it to a perfect detector."""
     reps = np.array([(rep.start_s, rep.top_s, rep.end_s) for rep in perf.reps])
     setup = perf.setup
-    return Filmed(true_track(perf, camera), camera.side, setup.plate_m, setup.load, setup.arms, reps)
+    true = as_in_body(true_track(perf, camera), perf.lumbar)
+    return Filmed(true, camera.side, setup.plate_m, setup.load, setup.arms, reps)
 
 
 def person_tracks(cfg: Imitate, folder: Path, number: int) -> Rows:

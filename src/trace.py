@@ -25,6 +25,7 @@ from src.detect import CODE, settled
 from src.motion.faults import FAULTS
 from src.motion.keypoints import Floats
 from src.motion.labels import LabelError, Row, read_table
+from src.motion.truth import true_track_of
 from src.video import clips, lifter
 from src.video.blazepose import BlazePose, Pose
 from src.video.lumbar import Lumbar, Singles
@@ -63,12 +64,8 @@ class Look:
 
 def offsets(path: Path, seconds: Array) -> Array:
     """``Performance.lumbar`` of a rendered clip at some times (n,), from the file of its true track."""
-    try:
-        with np.load(path, allow_pickle=False) as z:
-            lumbar, fps_hz = z["lumbar"], float(z["fps_hz"])
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise LabelError(f"{path}: no true offsets of the spine ({error}); {ADVICE}") from error
-    at: Array = lumbar[np.round(seconds * fps_hz).astype(int).clip(max=len(lumbar) - 1)]
+    track, lumbar = true_track_of(path)
+    at: Array = lumbar[np.round(seconds * track.fps_hz).astype(int).clip(max=len(lumbar) - 1)]
     return at
 
 

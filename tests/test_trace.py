@@ -89,7 +89,7 @@ def test_a_true_track_without_the_spine_is_named(tmp_path):
     rng = np.random.default_rng(1)
     perf = sample_performance(sample_person(rng), 1, 10.0, rng)
     true_track(perf, sample_camera(perf.joints[:, :21], 10.0, (640, 360), "side", rng)).save(tmp_path / "old.npz")
-    with pytest.raises(LabelError, match="old.npz: no true offsets of the spine.*run python -m src.simulate"):
+    with pytest.raises(LabelError, match="old.npz: no true offsets of the spine; run python -m src.simulate"):
         trace.offsets(tmp_path / "old.npz", np.zeros(1))
 
 

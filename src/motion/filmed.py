@@ -4,14 +4,14 @@ Everything happens in one frame of reference: the camera on the person's left (o
 of the trunk lie in the frame of the shoulder-hip chord, since from there detectors measure them: what moves the chord moves them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.motion.features import PARTS
-from src.motion.keypoints import HIP_THRUST, TRUNK, Track, middle, mirror
+from src.motion.keypoints import HIP_THRUST, SPINE, TRUNK, Track, middle, mirror
 from src.motion.person import ARMS, LOADS
 
 Array = NDArray[np.float64]
@@ -24,7 +24,7 @@ CLOCK = 0.05
 
 @dataclass(frozen=True)
 class Filmed:
-    """A true track (T, 32, 3) and what surrounds it.
+    """A true track (T, 32, 3), the vertebra ``as_in_body``, and what surrounds it.
 
     side: where the camera stands, ``left`` or ``right`` of the person. reps: (R, 3) start, top and end in seconds.
     """
@@ -84,6 +84,19 @@ def on_chord(xy: Array, held: Array) -> Array:
     shoulder, chord, across = chord_of(xy)
     placed: Array = shoulder[:, None] + held[..., :1] * chord[:, None] + held[..., 1:] * across[:, None]
     return placed
+
+
+def as_in_body(true: Track, lumbar: Array) -> Track:
+    """A true track whose vertebra lies as far off the shoulder-hip chord as in the body (T,): there the detector looks for it.
+
+    lumbar: see ``Performance.lumbar``.
+    """
+    xy, row = true.keypoints[..., :2].astype(float), TRUNK.index(SPINE)
+    held, facing = off_chord(xy), np.sign((middle(xy, "ankle") - middle(xy, "shoulder"))[:, 0].sum())
+    held[:, row, 1] = facing * lumbar
+    keypoints = true.keypoints.copy()
+    keypoints[:, HIP_THRUST.index(SPINE), :2] = on_chord(xy, held)[:, row]
+    return replace(true, keypoints=keypoints)
 
 
 class Timed(NamedTuple):

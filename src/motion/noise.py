@@ -10,10 +10,11 @@ The frame of reference is that of ``filmed``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 from zipfile import BadZipFile
 
 import numpy as np
@@ -28,10 +29,15 @@ Array = NDArray[np.float64]
 
 SCENE = 6
 """How many ``causes`` are of the scene: the first ones."""
+OWN_CAUSES = 5
+"""How many ``causes`` after them each point of the trunk has of its own."""
 WILD = 0.5
 """Errors beyond this many mean limbs (a swap, somebody else) count as this much in the regression."""
 RIDGE = 15.0
 """Strength of the ridge, in clips."""
+TAIL = 2.5
+"""No donor's slow error of a point of the trunk is further from the median than so many standard deviations: what one clip in
+thirty shows would otherwise come to one imitated person in thirty."""
 SLOW_S = 0.2
 """Width of the Gaussian that parts slow from quick errors."""
 NEAREST = 6
@@ -45,7 +51,8 @@ ALIKE = np.array([0.10, 0.10, 0.10, 0.25, 0.5, *[0.7] * len(ARMS)])
 def causes(filmed: Filmed) -> Array:
     """What errors may follow from (T, P): 1, camera, load, depth of ``TRUNK``, what plates hide, limbs, left-right distances.
 
-    Of a hidden point the detector knows nothing: its error then undoes the very pose that the true point has.
+    Of a hidden point the detector knows nothing: its error then undoes the very pose that the true point has. From elsewhere
+    than the side, and beside a barbell, it sees less of how the back moves.
     """
     hidden = (filmed.from_left.keypoints[..., 2] < 1).astype(float)  # (T, 32)
     xy, size = filmed.from_left.keypoints[..., :2].astype(float), unit(filmed.from_left)
@@ -63,18 +70,21 @@ def causes(filmed: Filmed) -> Array:
         hidden[:, [HIP_THRUST.index("left_hip")]],
         hidden[:, -len(TRUNK) :],
     )
-    return np.concatenate([scene, depth, skin, skin * depth, pose, apart, hips, hips * pose], axis=1)
+    back = [depth, skin, skin * depth, float(filmed.load == "barbell") * depth, abs(place[0]) * depth]
+    return np.concatenate([scene, *back, pose, apart, hips, hips * pose], axis=1)
 
 
 def allowed(causes_: int) -> NDArray[np.bool_]:
     """Which of so many ``causes`` the error of each point may follow from (P, 32).
 
-    Of the trunk's points these are the scene, their own depth, and whether plates hide them: all others, with some dozens of
-    clips to learn from, drown what the detector makes of a vertebra that moves.
+    Of the trunk's points these are the scene, their own depth in it, and whether plates hide them: all others, with some
+    dozens of clips to learn from, drown what the detector makes of a vertebra that moves.
     """
     may = np.ones((causes_, len(HIP_THRUST)), bool)
     may[SCENE:, -len(TRUNK) :] = False
-    may[SCENE : SCENE + 3 * len(TRUNK), -len(TRUNK) :] = np.tile(np.eye(len(TRUNK), dtype=bool), (3, 1))
+    may[SCENE : SCENE + OWN_CAUSES * len(TRUNK), -len(TRUNK) :] = np.tile(
+        np.eye(len(TRUNK), dtype=bool), (OWN_CAUSES, 1)
+    )
     return may
 
 
@@ -232,7 +242,23 @@ def fit(pairs: Sequence[tuple[Filmed, Track]]) -> Noise:
         _rest(filmed, seen, error, np.einsum("tp,pkc->tkc", x, weights))
         for (filmed, seen, error), x in zip(rows, known, strict=True)
     ]
-    return Noise(weights, tuple(donors))
+    return Noise(weights, tuple(tamed(donors)))
+
+
+def tamed(donors: Sequence[Donor]) -> list[Donor]:
+    """Donors whose slow errors of the trunk lie within ``TAIL`` standard deviations, by the median and its deviation, of all."""
+    trunk = slice(-len(TRUNK), None)
+    lent = np.concatenate([d.slow[:, trunk] for d in donors])  # (T, 11, 2)
+    with catch_warnings():
+        simplefilter("ignore", RuntimeWarning)  # a point that no donor saw has no median
+        median = np.nanmedian(lent, axis=0)
+        reach = TAIL * 1.4826 * np.nanmedian(abs(lent - median), axis=0)
+    changed = []
+    for donor in donors:
+        slow = donor.slow.copy()
+        slow[:, trunk] = slow[:, trunk].clip(median - reach, median + reach)
+        changed.append(replace(donor, slow=slow))
+    return changed
 
 
 def _sane(error: Floats) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.motion.faults import FAULTS, QUANTITIES, Fault
+from src.motion.keypoints import Track
 from src.motion.labels import LabelError, read_table
 from src.motion.reps import Rep, most_shared
 
@@ -53,6 +54,15 @@ def read_truth(path: Path) -> dict[str, list[Truth]]:
     for where, row in read_table(path, COLUMNS, advice=ADVICE):
         truths.setdefault(row["clip"], []).append(truth_of(row, where))
     return truths
+
+
+def true_track_of(path: Path) -> tuple[Track, NDArray[np.float64]]:
+    """A rendered clip's true track and ``Performance.lumbar`` over its frames (T,), from below ``truth``."""
+    track = Track.load(path)
+    with np.load(path, allow_pickle=False) as z:
+        if "lumbar" not in z.files:
+            raise LabelError(f"{path}: no true offsets of the spine; {ADVICE}")
+        return track, z["lumbar"]
 
 
 def truth_of(row: Mapping[str, str], where: str) -> Truth:

@@ -6,10 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.motion.camera import sample_camera, true_track
-from src.motion.filmed import Filmed, Timed, off_chord, on_chord, same_moment, stance, timed, unit
+from src.motion.filmed import Filmed, Timed, as_in_body, off_chord, on_chord, same_moment, stance, timed, unit
 from src.motion.keypoints import HIP_THRUST, SPINE, TRUNK, Track, TrackError, mirror
 from src.motion.kinematics import sample_performance
-from src.motion.noise import ALIKE, SCENE, Noise, allowed, between, causes, errors, fit, mixed, smooth
+from src.motion.noise import (
+    ALIKE,
+    OWN_CAUSES,
+    SCENE,
+    TAIL,
+    Noise,
+    allowed,
+    between,
+    causes,
+    errors,
+    fit,
+    mixed,
+    smooth,
+    tamed,
+)
 from src.motion.person import ARMS, sample_person
 
 SHIFT = 0.1
@@ -21,7 +35,8 @@ def filmed(seed, fps_hz=15.0):
     camera = sample_camera(perf.joints[:, :21], fps_hz, (640, 360), "side", rng)
     reps = np.array([(rep.start_s, rep.top_s, rep.end_s) for rep in perf.reps])
     setup = perf.setup
-    return Filmed(true_track(perf, camera), camera.side, setup.plate_m, setup.load, setup.arms, reps)
+    true = as_in_body(true_track(perf, camera), perf.lumbar)
+    return Filmed(true, camera.side, setup.plate_m, setup.load, setup.arms, reps)
 
 
 def detected(shot, rng):
@@ -93,7 +108,40 @@ def test_a_spine_that_is_seen_too_still_is_imitated_so():
 def test_an_error_of_the_trunk_follows_from_few_things():
     may = allowed(causes(filmed(0)).shape[1])
     assert may[:, : -len(TRUNK)].all()
-    assert (may[:, -len(TRUNK) :].sum(axis=0) == SCENE + 3).all() and may[:SCENE].all()
+    assert (may[:, -len(TRUNK) :].sum(axis=0) == SCENE + OWN_CAUSES).all() and may[:SCENE].all()
+    assert (
+        may[SCENE : SCENE + OWN_CAUSES * len(TRUNK)].sum()
+        == may[SCENE:].sum() - may[SCENE + OWN_CAUSES * len(TRUNK) :].sum()
+    )
+
+
+def test_the_vertebra_lies_off_the_chord_as_in_the_body():
+    rng = np.random.default_rng(5)
+    perf = sample_performance(sample_person(rng), 2, 15.0, rng)
+    for side in range(8):  # cameras on both sides
+        camera = sample_camera(perf.joints[:, :21], 15.0, (640, 360), "side", np.random.default_rng(side))
+        true = true_track(perf, camera)
+        placed = as_in_body(true, perf.lumbar)
+        facing = np.sign(placed.keypoints[0, HIP_THRUST.index("left_ankle"), 0] - placed.keypoints[0, 5, 0])
+        np.testing.assert_allclose(
+            facing * off_chord(placed.keypoints.astype(float)[..., :2])[:, 0, 1], perf.lumbar, atol=1e-4
+        )
+        others = [i for i in range(len(HIP_THRUST)) if i != HIP_THRUST.index(SPINE)]
+        assert np.array_equal(placed.keypoints[:, others], true.keypoints[:, others])
+        moved = np.linalg.norm((placed.keypoints - true.keypoints)[..., :2], axis=-1)
+        assert 0 < moved.max() < 0.05 * unit(true)
+
+
+def test_what_one_clip_in_many_shows_is_lent_tamed(noise):
+    donors = [
+        replace(d, slow=np.random.default_rng(i).normal(0, 0.01, d.slow.shape)) for i, d in enumerate(noise.donors)
+    ]
+    wild = replace(donors[0], slow=donors[0].slow.copy())
+    wild.slow[:, -len(TRUNK) :] += 0.2
+    wild.slow[:, 0] = np.nan
+    lent = tamed([wild, *donors[1:]])
+    assert np.abs(lent[0].slow[:, -len(TRUNK) :]).max() < 1.6 * TAIL * 0.01 < wild.slow[:, -len(TRUNK) :].min()
+    assert np.array_equal(lent[0].slow[:, : -len(TRUNK)], wild.slow[:, : -len(TRUNK)], equal_nan=True)
 
 
 def test_left_and_right_are_the_same_to_the_detector(noise):
