@@ -175,7 +175,7 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> Results:
     """Judge every clip that has not been judged; results in the order of the inputs."""
     order = order_of(args)
     device = choose_device(order.cfg.device)
-    scorer = Scorer(order.core, device)
+    scorer = Scorer(order.core, torch.device("cpu"))  # for its labels: workers judge
     jobs = find_jobs(args.inputs, order.out)
     make_folder(order.out)
     results = Results(order.out, jobs, scorer.labels)

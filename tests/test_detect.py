@@ -69,7 +69,7 @@ def test_changed_content_or_settings_are_detected_again(tmp_path, calls):
         film(tmp_path / "clips/mine/a.mp4", frames)
         detect.work(cfg)
     assert [count for count, _, _ in calls] == [6, 4, 8]
-    detect.work(settings(tmp_path, fps_hz=30.0, batch=2, device="auto"))
+    detect.work(settings(tmp_path, fps_hz=30.0, batch=2, engine="auto", precision="auto"))
     assert len(calls) == 3
     detect.work(settings(tmp_path, fps_hz=30.0, engine="torch"))
     assert len(calls) == 4

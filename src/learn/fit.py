@@ -203,7 +203,7 @@ def trainer_for(cfg: Train, logger: Logger, callbacks: list[Callback]) -> L.Trai
         num_sanity_val_steps=0,
         callbacks=[
             *callbacks,
-            *([WeightAveraging(avg_fn=partial(ema, cfg.ema_decay))] if cfg.ema_decay else []),
+            *([WeightAveraging(device=device, avg_fn=partial(ema, cfg.ema_decay))] if cfg.ema_decay else []),
             EarlyStopping("val_loss", patience=cfg.patience),
             LearningRateMonitor("epoch"),
             ModelCheckpoint(

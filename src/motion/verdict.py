@@ -105,7 +105,8 @@ class Scorer:
         frames = torch.tensor([len(keypoints) for keypoints in cuts])
         rates = torch.full((len(cuts),), track.fps_hz)
         ratios = torch.tensor(rise_ratios(list(reps)), dtype=torch.float32)
-        with torch.no_grad():
+        optimized = self.device.type != "cuda"  # there it would compile kernels anew for every length of a rep
+        with torch.no_grad(), torch.jit.optimized_execution(optimized):  # type: ignore[attr-defined]
             out = self.core(*(x.to(self.device) for x in (padded(cuts), rates, frames, ratios)))
         p, evidence, seen = (x.double().cpu().numpy() for x in out)  # (N, L), (N, T, L), (N, L)
         measures = measure_all(track, list(reps))

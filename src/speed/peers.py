@@ -86,8 +86,8 @@ def minirocket(keypoints: Tensor) -> tuple[Call, Row]:
 def used(call: Call, device: torch.device) -> Row:
     """Most memory while calling twice, and how much of it was not there before, in MB."""
     hand_back()
-    before = resident_mb(device)
     forget_peak(device)
+    before = resident_mb(device)
     call()
     call()
     peak = peak_mb(device)

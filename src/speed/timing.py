@@ -74,6 +74,7 @@ def clock(call: Callable[[], object], budget_s: float, device: torch.device) -> 
 def forget_peak(device: torch.device) -> None:
     """What ``peak_mb`` says from now on is of what comes; off Linux the process's peak so far stays."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     elif os.access(FORGET, os.W_OK):
         FORGET.write_text("5")
@@ -87,16 +88,19 @@ def hand_back() -> None:
 
 
 def peak_mb(device: torch.device) -> float:
-    """Most memory in MB (10^6 bytes) since ``forget_peak``: tensors on CUDA, the whole process on the CPU."""
+    """Most memory in MB (10^6 bytes) since ``forget_peak``: on the CPU the whole process's, on CUDA what is reserved.
+
+    Graphs replay in memory that counts as free.
+    """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
+        return torch.cuda.max_memory_reserved(device) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def resident_mb(device: torch.device) -> float:
     """Memory in use now, in MB, counted as ``peak_mb`` counts it; NaN on the CPU off Linux."""
     if device.type == "cuda":
-        return torch.cuda.memory_allocated(device) / 1e6
+        return torch.cuda.memory_reserved(device) / 1e6
     pages = Path("/proc/self/statm")
     return int(pages.read_text().split()[1]) * resource.getpagesize() / 1e6 if pages.is_file() else float("nan")
 

@@ -139,7 +139,7 @@ class Replayed:
                 for _ in range(3):
                     self.network(shown)
             torch.cuda.current_stream().wait_stream(aside)
-            with torch.cuda.graph(graph, pool=self.pool):
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 found = self.network(shown)
         self.pool = graph.pool()
         return shown, graph.replay, found

@@ -83,7 +83,10 @@ def sampled(features: Tensor, points: Doubles, crop_px: int) -> Singles:
         chest[:, None] + along[:, None] * chord[:, None] + across[:, None] * (trunk[:, None] * back)[:, None]
     )  # (B, G, 2)
     grid = torch.from_numpy((at / (crop_px - 1) * 2 - 1).astype(np.float32))[:, None].to(features.device)
-    found = F.grid_sample(features.permute(0, 3, 1, 2).float(), grid, align_corners=True)[:, :, 0]  # (B, C, G)
+    planes = features.permute(0, 3, 1, 2).float()
+    if planes.is_cuda:  # cuDNN's sampler is not known to read channels that lie last
+        planes = planes.contiguous()
+    found = F.grid_sample(planes, grid, align_corners=True)[:, :, 0]  # (B, C, G)
     values: Singles = found.transpose(1, 2).cpu().numpy()
     return values
 

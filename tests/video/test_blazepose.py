@@ -1,4 +1,5 @@
 import runpy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.motion.keypoints import HIP_THRUST
-from src.video import blazepose, crop
+from src.video import blazepose, clips, crop
 from src.video.engine import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +68,26 @@ def test_the_gpu_agrees(pose, precision, limit_px):
     gpu = blazepose.BlazePose(ROOT / "data/weights", "cuda", precision, masks=False)
     apart = (gpu.static(picture).points - pose.static(picture).points)[0, :33, :2]
     assert np.median(np.abs(apart)) * 256 / 1255 < limit_px
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 0.002), ("fp16", 0.02)])
+def test_masks_and_spine_are_those_of_the_cpu(precision, limit, lifter):
+    """Two threads, and batches that the graphs have to cut (7 = 4 + 3) and to fill up (3 of 4)."""
+    frames = np.stack(next(iter(clips.read(lifter)))[0][:7])
+    cpu = blazepose.BlazePose(ROOT / "data/weights", engine="torch")
+    gpu = blazepose.BlazePose(ROOT / "data/weights", "cuda", precision, batch=4)
+    regions = np.concatenate([found.regions[:1] for found in cpu.detect(frames)])
+    with ThreadPoolExecutor(2) as pool:
+        looks = list(pool.map(lambda _: gpu.look(frames, regions, masks=True), range(8)))
+    here = cpu.look(frames, regions, masks=True)
+    assert here.around is not None and here.masks is not None
+    for look in looks:
+        assert look.around is not None and look.masks is not None
+        assert np.array_equal(look.around, looks[0].around) and np.array_equal(look.points, looks[0].points)
+        assert (look.masks.cpu() - here.masks).abs().mean() < limit
+    spread = np.abs(here.around).mean()
+    assert np.abs(looks[0].around - here.around).mean() < 5 * limit * spread
 
 
 @pytest.mark.parametrize("border", ["black", "edge"])
