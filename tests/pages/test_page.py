@@ -174,12 +174,15 @@ def test_of_a_fault_that_is_never_judged_no_page_shows_a_probability(tmp_path, m
     monkeypatch.setattr(pages, "annotate", lambda *_: None)
     verdict, model = verdict_of(thrust(2))
     bands = OPEN["thresholds"] | {"tuck": {"absent": 0.0, "present": 1.01}}
-    verdict = replace(verdict, probabilities=verdict.probabilities | {"tuck": 0.87})
-    found = {item.fault.key: item for item in findings(verdict, {"thresholds": bands})}
+    likely, hardly = (replace(verdict, probabilities=verdict.probabilities | {"tuck": p}) for p in (0.87, 0.13))
+    found = {item.fault.key: item for item in findings(likely, {"thresholds": bands})}
     assert found.pop("tuck").p is None and all(item.p is not None for item in found.values())
-    write_page(tmp_path, verdict, thrust(2), model | {"thresholds": bands}, Source(tmp_path, 30.0, False))
-    html = (tmp_path / "report/a.mp4/index.html").read_text()
-    assert "Never judged" in html and "0.87" not in html and "Evidence of tucked pelvis" not in html
+    shown = []
+    for one in (likely, hardly):
+        write_page(tmp_path, one, thrust(2), model | {"thresholds": bands}, Source(tmp_path, 30.0, False))
+        shown.append((tmp_path / "report/a.mp4/index.html").read_text())
+    html = shown[0]
+    assert html == shown[1] and "Never judged" in html and "Evidence of tucked pelvis" not in html
     assert "Evidence of overarched low back" in html
 
 
