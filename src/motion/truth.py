@@ -57,7 +57,10 @@ def read_truth(path: Path) -> dict[str, list[Truth]]:
 
 
 def true_track_of(path: Path) -> tuple[Track, NDArray[np.float64]]:
-    """A rendered clip's true track and ``Performance.lumbar`` over its frames (T,), from below ``truth``."""
+    """A rendered clip's true track (T, 32, 3) and ``Performance.lumbar`` over its frames (T,), from below ``truth``.
+
+    ``TrackError`` for a file that is none, ``LabelError`` for one of an earlier version, without the spine.
+    """
     track = Track.load(path)
     with np.load(path, allow_pickle=False) as z:
         if "lumbar" not in z.files:

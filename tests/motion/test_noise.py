@@ -118,8 +118,11 @@ def test_an_error_of_the_trunk_follows_from_few_things():
 def test_the_vertebra_lies_off_the_chord_as_in_the_body():
     rng = np.random.default_rng(5)
     perf = sample_performance(sample_person(rng), 2, 15.0, rng)
-    for side in range(8):  # cameras on both sides
-        camera = sample_camera(perf.joints[:, :21], 15.0, (640, 360), "side", np.random.default_rng(side))
+    cameras = [
+        sample_camera(perf.joints[:, :21], 15.0, (640, 360), "side", np.random.default_rng(seed)) for seed in range(8)
+    ]
+    assert {camera.side for camera in cameras} == {"left", "right"}
+    for camera in cameras:
         true = true_track(perf, camera)
         placed = as_in_body(true, perf.lumbar)
         facing = np.sign(placed.keypoints[0, HIP_THRUST.index("left_ankle"), 0] - placed.keypoints[0, 5, 0])
