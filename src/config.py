@@ -115,6 +115,7 @@ class Train:
     channels: int
     blocks: int
     dropout: float
+    feature_dropout: float
     epochs: int
     patience: int
     batch: int

@@ -50,7 +50,8 @@ def task_of(cfg: Train) -> Task:
 
 def shape(cfg: Train) -> dict[str, Any]:
     """The settings of a ``Core`` besides its task."""
-    return {"frames": cfg.frames, "channels": cfg.channels, "blocks": cfg.blocks, "dropout": cfg.dropout}
+    names = ("frames", "channels", "blocks", "dropout", "feature_dropout")
+    return {name: getattr(cfg, name) for name in names}
 
 
 class FaultModule(L.LightningModule):

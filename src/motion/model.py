@@ -60,8 +60,11 @@ class TemporalCNN(nn.Module):
     training alone asks for that, as it tells more of a rep than yes or no.
     """
 
-    def __init__(self, features: int, labels: int, channels: int, blocks: int, dropout: float) -> None:
+    def __init__(
+        self, features: int, labels: int, channels: int, blocks: int, dropout: float, feature_dropout: float
+    ) -> None:
         super().__init__()
+        self.drop = nn.Dropout1d(feature_dropout)
         self.stem = nn.Conv1d(features, channels, 1)
         self.blocks = nn.Sequential(*(Block(channels, 2**i, dropout) for i in range(blocks)))
         self.evidence = nn.Conv1d(channels, labels, 1)
@@ -71,7 +74,7 @@ class TemporalCNN(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Judge every sample, then weigh the samples per label: (N, L), (N, L, M), (N, L, M), (N, L), (N, L)."""
-        h = torch.relu(self.blocks(self.stem(x)))  # (N, C, M)
+        h = torch.relu(self.blocks(self.stem(self.drop(x))))  # (N, C, M)
         evidence = self.evidence(h)  # (N, L, M)
         weight = torch.softmax(self.attention(h), dim=2)
         mean = torch.einsum("nlm,nlm->nl", evidence, weight)  # as a sum of products OpenVINO 2026.4 gets it wrong
@@ -103,12 +106,15 @@ class Core(nn.Module):
         channels: int = 64,
         blocks: int = 5,
         dropout: float = 0.2,
+        feature_dropout: float = 0.05,
     ) -> None:
         super().__init__()
         features, limits = SEEING[task.features]
         self.task, self.frames = task, frames
         self.features = features(task.skeleton, frames)
-        self.network = TemporalCNN(len(self.features.names), len(task.labels), channels, blocks, dropout)
+        self.network = TemporalCNN(
+            len(self.features.names), len(task.labels), channels, blocks, dropout, feature_dropout
+        )
         self.head, self.limits = HEADS[task.head](), limits(task.labels)
         self.receptive_field = 1 + 2 * (2**blocks - 1)
         self.register_buffer("scale", torch.ones(len(task.labels)))

@@ -1,12 +1,9 @@
-from dataclasses import replace
-
 import numpy as np
 from conftest import thrust
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.motion.augment import augmented, refleshed
-from src.motion.keypoints import HIP_THRUST, mirror
+from src.motion.augment import augmented
 
 
 @settings(max_examples=25)
@@ -17,31 +14,19 @@ def test_augmenting_changes_a_copy_and_keeps_the_time(seed, fps_hz):
     keypoints, rate = augmented(track.keypoints, fps_hz, np.random.default_rng(seed))
     assert np.array_equal(track.keypoints, before, equal_nan=True) and keypoints.dtype == np.float32
     assert 0.85 * len(before) / fps_hz - 0.4 < len(keypoints) / rate <= len(before) / fps_hz + 1 / rate
-    nothing = np.isnan(keypoints[..., 0])
-    assert (keypoints[nothing][:, 2] == 0).all() and not nothing.all()
 
 
-def test_other_flesh_moves_the_outline_and_nothing_else():
-    track = thrust(1)
-    moved = [refleshed(track.keypoints, np.random.default_rng(seed)) - track.keypoints for seed in range(40)]
-    trunk_px = np.linalg.norm(track.keypoints[0, 11, :2] - track.keypoints[0, 5, :2])
-    assert all((change[:, :21] == 0).all() and (change[..., 2] == 0).all() for change in moved)
-    sizes = np.array([np.abs(change[:, 21:, :2]).max() / trunk_px for change in moved])
-    assert 0.01 < sizes.min() and sizes.max() < 0.25 and sizes.std() > 0.01
-
-
-@given(seed=st.integers(0, 9999), gone=st.sampled_from([21, 23, 26, 30]))
-def test_flesh_is_the_same_in_the_mirror_whatever_part_of_the_outline_is_hidden(seed, gone):
-    track = thrust(1)
-    track.keypoints[::3, gone] = (np.nan, np.nan, 0.0)
-    here, there = (refleshed(t.keypoints, np.random.default_rng(seed)) for t in (track, mirror(track)))
-    np.testing.assert_allclose(mirror(replace(track, keypoints=here)).keypoints, there, atol=0.01)
-
-
-def test_flesh_does_not_jump_where_a_hip_is_lost():
-    track, lost = thrust(1), thrust(1)
-    hips = [HIP_THRUST.index(f"{side}_hip") for side in ("left", "right")]
-    lost.keypoints[40:44, hips] = (np.nan, np.nan, 0.0)
-    plain, moved = (refleshed(t.keypoints, np.random.default_rng(3)) for t in (track, lost))
-    kept = np.r_[0:40, 44 : len(plain)]
-    np.testing.assert_allclose(moved[kept], plain[kept], atol=0.01)
+@settings(max_examples=25)
+@given(seed=st.integers(0, 9999), fps_hz=st.sampled_from([15.0, 30.0]))
+def test_a_rep_is_cut_thinned_and_turned_and_nothing_else(seed, fps_hz):
+    track = thrust(1, fps_hz, occlusion=0.1)
+    keypoints, rate = augmented(track.keypoints, fps_hz, np.random.default_rng(seed))
+    step, scores = round(fps_hz / rate), track.keypoints[..., 2]
+    first = next(i for i in range(len(scores)) if np.array_equal(scores[i::step][: len(keypoints)], keypoints[..., 2]))
+    kept = track.keypoints[first::step][: len(keypoints)]
+    seen = np.isfinite(kept[..., 0])
+    assert np.array_equal(np.isfinite(keypoints[..., 0]), seen)
+    turned, still = (points[..., :2][seen].astype(float) @ (1, 1j) for points in (keypoints, kept))
+    turn = turned @ still.conj() / (still @ still.conj())
+    assert abs(abs(turn) - 1) < 1e-5 and abs(np.angle(turn)) < np.radians(10)
+    np.testing.assert_allclose(turned, turn * still, atol=1e-2)

@@ -6,24 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.motion.camera import sample_camera, true_track
+from src.motion.causes import OWN_CAUSES, SCENE, allowed, causes, errors
 from src.motion.filmed import Filmed, Timed, as_in_body, off_chord, on_chord, same_moment, stance, timed, unit
 from src.motion.keypoints import HIP_THRUST, SPINE, TRUNK, Track, TrackError, mirror
 from src.motion.kinematics import sample_performance
-from src.motion.noise import (
-    ALIKE,
-    OWN_CAUSES,
-    SCENE,
-    TAIL,
-    Noise,
-    allowed,
-    between,
-    causes,
-    errors,
-    fit,
-    mixed,
-    smooth,
-    tamed,
-)
+from src.motion.noise import ALIKE, TAIL, Noise, between, fit, mixed, smooth, tamed
 from src.motion.person import ARMS, sample_person
 
 SHIFT = 0.1
